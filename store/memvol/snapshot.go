@@ -1,0 +1,195 @@
+package memvol
+
+import (
+	"fmt"
+	"slices"
+
+	"gabion/protocol/dtyp"
+	"gabion/store"
+)
+
+type snapshot struct {
+	store.Snapshot
+	tree tree
+}
+
+func (s *snapshot) public() store.Snapshot {
+	p := s.Snapshot
+	p.Scope = slices.Clone(p.Scope)
+	return p
+}
+
+type snapshots struct{ v *Volume }
+
+func (v *Volume) Snapshots() store.Snapshots { return snapshots{v} }
+
+func (v *Volume) snap(view store.View) (*snapshot, error) {
+	for _, s := range v.snaps {
+		if s.View == view {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("snapshot %d: %w", view, store.ErrNotFound)
+}
+
+// cover copies n and everything below it into to.
+func (v *Volume) cover(n *inode, to tree) {
+	if to[n.id] != nil {
+		return
+	}
+	to[n.id] = n.clone()
+	for _, e := range n.children {
+		v.cover(v.live[e.id], to)
+	}
+}
+
+func (s snapshots) Create(name string, scope []store.FileID) (store.Snapshot, store.Pos, error) {
+	v := s.v
+	if err := v.enter("Snapshots.Create"); err != nil {
+		return store.Snapshot{}, 0, err
+	}
+	defer v.mu.Unlock()
+	if name == "" {
+		return store.Snapshot{}, 0, store.ErrName
+	}
+	if len(scope) == 0 {
+		return store.Snapshot{}, 0, fmt.Errorf("snapshot of nothing: %w", store.ErrInvalid)
+	}
+	for _, o := range v.snaps {
+		if o.Name == name {
+			return store.Snapshot{}, 0, fmt.Errorf("snapshot %q: %w", name, store.ErrExist)
+		}
+	}
+	t := tree{}
+	for _, id := range scope {
+		n := v.live[id]
+		if n == nil {
+			return store.Snapshot{}, 0, fmt.Errorf("file %d: %w", id, store.ErrNotFound)
+		}
+		v.cover(n, t)
+	}
+	v.last++
+	sn := &snapshot{store.Snapshot{View: v.last, Name: name, Taken: dtyp.FiletimeOf(v.opt.Now()), Scope: slices.Clone(scope)}, t}
+	v.snaps = append(v.snaps, sn)
+	return sn.public(), v.done(), nil
+}
+
+func (s snapshots) List(id store.FileID) ([]store.Snapshot, error) {
+	if err := s.v.enter("Snapshots.List"); err != nil {
+		return nil, err
+	}
+	defer s.v.mu.Unlock()
+	var out []store.Snapshot
+	for _, sn := range s.v.snaps {
+		if id == store.RootID || sn.tree[id] != nil {
+			out = append(out, sn.public())
+		}
+	}
+	return out, nil
+}
+
+func (s snapshots) Find(name string) (store.Snapshot, error) {
+	if err := s.v.enter("Snapshots.Find"); err != nil {
+		return store.Snapshot{}, err
+	}
+	defer s.v.mu.Unlock()
+	for _, sn := range s.v.snaps {
+		if sn.Name == name {
+			return sn.public(), nil
+		}
+	}
+	return store.Snapshot{}, fmt.Errorf("snapshot %q: %w", name, store.ErrNotFound)
+}
+
+func (s snapshots) Delete(view store.View) (store.Pos, error) {
+	if err := s.v.enter("Snapshots.Delete"); err != nil {
+		return 0, err
+	}
+	defer s.v.mu.Unlock()
+	sn, err := s.v.snap(view)
+	if err != nil {
+		return 0, err
+	}
+	s.v.snaps = slices.DeleteFunc(s.v.snaps, func(o *snapshot) bool { return o == sn })
+	return s.v.done(), nil
+}
+
+// inode finds a file in a view.
+func (v *Volume) inode(id store.FileID, view store.View) (*inode, error) {
+	t, err := v.tree(view)
+	if err != nil {
+		return nil, err
+	}
+	if t[id] == nil {
+		return nil, fmt.Errorf("file %d: %w", id, store.ErrNotFound)
+	}
+	return t[id], nil
+}
+
+func (s snapshots) Diff(id store.FileID, name string, a, b store.View, fn func(store.Range) bool) error {
+	rs, err := s.diff(id, name, a, b)
+	if err != nil {
+		return err
+	}
+	for _, r := range rs {
+		if !fn(r) {
+			break
+		}
+	}
+	return nil
+}
+
+func (s snapshots) diff(id store.FileID, name string, a, b store.View) ([]store.Range, error) {
+	if err := s.v.enter("Snapshots.Diff"); err != nil {
+		return nil, err
+	}
+	defer s.v.mu.Unlock()
+	var side [2]*data
+	for i, view := range []store.View{a, b} {
+		n, err := s.v.inode(id, view)
+		if err != nil {
+			return nil, err
+		}
+		st, err := n.find(name)
+		if err != nil {
+			return nil, err
+		}
+		side[i] = &st.data
+	}
+	return diff(side[0], side[1]), nil
+}
+
+func (s snapshots) Restore(id store.FileID, view store.View) (store.Pos, error) {
+	v := s.v
+	if err := v.enter("Snapshots.Restore"); err != nil {
+		return 0, err
+	}
+	defer v.mu.Unlock()
+	n, err := v.inode(id, store.Live)
+	if err != nil {
+		return 0, err
+	}
+	if view == store.Live {
+		return 0, store.ErrInvalid
+	}
+	old, err := v.inode(id, view)
+	if err != nil {
+		return 0, err
+	}
+	if n.unnamed != nil {
+		n.unnamed.data = old.unnamed.data.clone()
+	}
+	for k := range n.streams {
+		if old.streams[k] == nil {
+			delete(n.streams, k)
+		}
+	}
+	for k, o := range old.streams {
+		if s := n.streams[k]; s != nil {
+			s.name, s.data = o.name, o.data.clone() // open handles see it
+		} else {
+			n.streams[k] = o.clone()
+		}
+	}
+	return v.done(), nil
+}

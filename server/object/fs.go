@@ -1,0 +1,49 @@
+package object
+
+import (
+	"sync"
+	"time"
+
+	"gabion/protocol/dtyp"
+	"gabion/store"
+)
+
+// Config are the settings of an FS.
+type Config struct {
+	Breaker Breaker
+	// BreakTimeout is how long a client may take to acknowledge a break; 0 means
+	// 35 s ([MS-SMB2] 3.3.2.1, 3.3.2.5).
+	BreakTimeout time.Duration
+	// Stopped is called when a volume refuses to go on (store.ErrStopped).
+	Stopped func(error)
+	// Damaged is told of every block that cannot be read.
+	Damaged func(*store.CorruptError)
+}
+
+// FS is the object store of one server.
+type FS struct {
+	cfg Config
+
+	leaseMu sync.Mutex
+	leases  map[leaseID]*lease // guarded by leaseMu
+
+	openMu  sync.Mutex
+	durable map[dtyp.GUID]*Open // by CreateGuid; guarded by openMu
+	apps    map[dtyp.GUID][]*Open
+}
+
+// New makes an FS without volumes.
+func New(cfg Config) *FS {
+	if cfg.BreakTimeout == 0 {
+		cfg.BreakTimeout = 35 * time.Second
+	}
+	return &FS{
+		cfg:     cfg,
+		leases:  make(map[leaseID]*lease),
+		durable: make(map[dtyp.GUID]*Open),
+		apps:    make(map[dtyp.GUID][]*Open),
+	}
+}
+
+// now is the current time as clients see it.
+func now() dtyp.Filetime { return dtyp.FiletimeOf(time.Now()) }

@@ -1,0 +1,7 @@
+package object
+
+import "gabion/protocol/dtyp"
+
+type leaseID struct{ client, key dtyp.GUID }
+
+type lease struct{}

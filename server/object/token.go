@@ -1,0 +1,4 @@
+package object
+
+// Token is who asks (auth.Token).
+type Token struct{}

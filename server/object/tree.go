@@ -1,0 +1,49 @@
+package object
+
+import (
+	"gabion/store"
+)
+
+// TreeOptions are what a share says about its files.
+type TreeOptions struct {
+	// Share is the share's name; opens of one file by two shares are different
+	// to AppInstanceId and lease names.
+	Share string
+	// View is store.Live, or a snapshot that the whole tree shows read-only.
+	View store.View
+	// ReadOnly refuses every change with STATUS_MEDIA_WRITE_PROTECTED.
+	ReadOnly bool
+	// ContinuouslyAvailable makes every change durable before its reply.
+	ContinuouslyAvailable bool
+	// AccessBasedEnumeration hides entries the user may not read.
+	AccessBasedEnumeration bool
+	// ForceLevelII grants level II at most ([MS-SMB2] 3.3.5.9 step on
+	// SHI1005_FLAGS_FORCE_LEVELII_OPLOCK).
+	ForceLevelII bool
+}
+
+// Tree is a share's window on a volume. It is immutable and safe for concurrent use.
+type Tree struct {
+	vol  *Volume
+	root *File // pinned
+	opt  TreeOptions
+}
+
+// Volume returns the volume the tree shows.
+func (t *Tree) Volume() *Volume { return t.vol }
+
+// Options returns what the tree was made with.
+func (t *Tree) Options() TreeOptions { return t.opt }
+
+// Store returns the block store behind the tree.
+func (t *Tree) Store() store.Volume { return t.vol.store }
+
+// OnDurable calls fn when p is durable or the volume failed; see
+// store.Volume.OnDurable. With p zero fn runs at once.
+func (t *Tree) OnDurable(p store.Pos, fn func(error)) {
+	if p == 0 {
+		fn(nil)
+		return
+	}
+	t.vol.store.OnDurable(p, fn)
+}

@@ -1,0 +1,30 @@
+// Package block is the block store: the engine behind store.Volume. FORMAT.md in
+// the directory above describes its bytes; this page says how it moves.
+//
+// A change is planned, logged, applied. Planning reads the index under the locks
+// of what it depends on and writes a list of edits. Logging reserves a place in
+// the log, which gives the change its position and its data their address.
+// Applying puts the edits into Pebble and the caches. Logging and applying happen
+// under one short mutex (commit.go), so the index receives changes in the order of
+// their positions; its disk state is kept from getting ahead of the log by
+// forcing the log before any write that could make it visible (indexfs.go).
+//
+// A read finds the chunk map in the cache or the index, resolves container
+// addresses to segments and reads straight into the caller's buffer, block by
+// block verified. It takes no lock across the read; a segment is not written over
+// before its last reader left.
+//
+// What may be large (materialising clones, removing files, deleting snapshots,
+// cleaning) is done by one background goroutine in bounded steps, each a
+// change like any other.
+//
+// Lock order, outermost first:
+//
+//	Volume.names        the shape of the tree: names and links
+//	 └ Volume.epoch     read by every change, written while a snapshot or clone takes its version
+//	    └ stream.mu     sizes and the place of a stream's data
+//	       └ chunk      one cached chunk map; several in ascending order of their keys
+//	          └ inode.mu       attributes
+//	             └ Volume.order   log order is index order
+//	                └ seglog's and Pebble's own
+package block

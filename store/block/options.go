@@ -1,0 +1,53 @@
+package block
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Options of Open. Only Dir is needed.
+type Options struct {
+	// Dir is the data directory; Open makes an empty one into a volume.
+	Dir string
+	// FS is where Dir lies; nil is the operating system's.
+	FS vfs.FS
+	// SegmentSize of a new volume; 0 is 64 MiB. An existing volume keeps its own.
+	SegmentSize int64
+	// CacheSize bounds chunk maps and index blocks kept in memory; 0 is 256 MiB.
+	CacheSize int64
+	// Capacity in bytes; 0 is what the file system offers.
+	Capacity int64
+	// Logger receives what an operator should know; nil discards.
+	Logger *slog.Logger
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Manual leaves background work (syncing within a second, materialising,
+	// removing, cleaning) to calls of Step: deterministic tests.
+	Manual bool
+}
+
+const (
+	defaultSegmentSize = 64 << 20
+	defaultCacheSize   = 256 << 20
+)
+
+func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.SegmentSize == 0 {
+		o.SegmentSize = defaultSegmentSize
+	}
+	if o.CacheSize == 0 {
+		o.CacheSize = defaultCacheSize
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}

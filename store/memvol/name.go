@@ -6,6 +6,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"gabion/protocol/dtyp"
 	"gabion/store"
 )
 
@@ -30,26 +31,11 @@ func fold(name string) string {
 	return b.String()
 }
 
-// units is the length of name in UTF-16 code units. An unpaired surrogate is
-// three bytes and one unit.
-func units(name string) int {
-	n := 0
-	for i := 0; i < len(name); i++ {
-		switch c := name[i]; {
-		case c >= 0xf0:
-			n += 2
-		case c < 0x80 || c >= 0xc0:
-			n++
-		}
-	}
-	return n
-}
-
 // checkName refuses what no entry may be called. What Windows forbids
 // beyond this is the server's business.
 func checkName(name string) error {
 	switch {
-	case name == "", name == ".", name == "..", units(name) > store.MaxNameLen,
+	case name == "", name == ".", name == "..", dtyp.UTF16Len(name) > store.MaxNameLen,
 		strings.ContainsAny(name, "\x00/\\"):
 		return fmt.Errorf("%w: %q", store.ErrName, name)
 	}

@@ -18,4 +18,4 @@
 // Strings are WTF-8, see package dtyp.
 package fscc
 
-//go:generate go run gen.go
+//go:generate go test -run TestGenerated -generate

@@ -15,7 +15,10 @@ var ErrMalformed = errors.New("malformed structure")
 
 func malformed(what string) error { return fmt.Errorf("fscc: %s: %w", what, ErrMalformed) }
 
-var le = binary.LittleEndian
+var (
+	le = binary.LittleEndian
+	be = binary.BigEndian
+)
 
 func appendBool(dst []byte, v bool) []byte {
 	if v {

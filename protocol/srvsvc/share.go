@@ -199,3 +199,9 @@ func encodeInfo(level, result uint32, fields func(w *dcerpc.Writer)) []byte {
 	w.Uint32(result)
 	return w.Bytes()
 }
+
+// EncodeDenied answers an enumeration that the caller may not make.
+func (v *EnumRequest) EncodeDenied() []byte {
+	b := v.encodeEnum(0, true, nil)
+	return append(b[:len(b)-4], AccessDenied, 0, 0, 0)
+}

@@ -1,0 +1,35 @@
+package rpc
+
+import (
+	"time"
+
+	"gabion/protocol/dtyp"
+	"gabion/protocol/srvsvc"
+)
+
+// Backend is what the services tell clients about, and what they may change.
+// Methods are safe for concurrent use.
+type Backend interface {
+	Server() srvsvc.Server
+	Workgroup() string
+	Started() time.Time
+	// Shares lists what caller may see, IPC$ included.
+	Shares(caller Caller) []srvsvc.Share
+	Sessions() []srvsvc.Session
+	Files() []srvsvc.File
+	Connections(qualifier string) []srvsvc.Connection
+	CloseFile(id uint32) bool
+	// CloseSessions closes those of a client and user, "" meaning any, and
+	// returns how many there were.
+	CloseSessions(client, user string) int
+}
+
+// Caller is who opened the pipe.
+type Caller struct {
+	User   string
+	Domain string
+	SID    dtyp.SID
+	// Administrator may list and close what belongs to others.
+	Administrator bool
+	Anonymous     bool
+}

@@ -1,0 +1,13 @@
+// Package rpc serves the named pipes of IPC$: a small DCE/RPC server
+// (MS-RPCE 3.3) with the interfaces that Explorer, smbclient and the remote
+// administration tools call.
+//
+//	Host.Open("srvsvc", caller) ─▶ Pipe ─ Write ─▶ association ─ operation ─▶ Backend
+//	                                    ◀─ Read ──
+//
+// A Pipe is one association: it reassembles the fragments of a request, runs the
+// operation and queues the response's fragments, all on the writer's goroutine; it
+// starts none of its own. A request may not grow past maxStub.
+//
+// New interfaces are rows of the table in interfaces.go.
+package rpc

@@ -59,7 +59,7 @@ func AppendLinks(dst []byte, limit int, links []LinkEntry) (b []byte, all bool) 
 	needed := linksHeader
 	for i := range links {
 		needed = (needed + 7) &^ 7
-		needed += 20 + 2*dtyp.UTF16Len(links[i].FileName)
+		needed += 16 + 2*dtyp.UTF16Len(links[i].FileName)
 	}
 	start := len(dst)
 	dst = le.AppendUint32(dst, uint32(needed))
@@ -68,7 +68,7 @@ func AppendLinks(dst []byte, limit int, links []LinkEntry) (b []byte, all bool) 
 	n := 0
 	for _, l := range links {
 		units := dtyp.UTF16Len(l.FileName)
-		if !c.next(20 + 2*units) {
+		if !c.next(16 + 2*units) {
 			break
 		}
 		c.buf = le.AppendUint64(c.buf, l.ParentFileID)

@@ -106,7 +106,7 @@ func DecodeACE(b []byte) (a ACE, rest []byte, err error) {
 		return ACE{}, nil, malformed("ACE truncated")
 	}
 	size := int(binary.LittleEndian.Uint16(b[2:]))
-	if size < aceHeader || size > len(b) {
+	if size < aceHeader || size > len(b) || size%4 != 0 {
 		return ACE{}, nil, malformed("ACE size")
 	}
 	a = ACE{Type: AceType(b[0]), Flags: AceFlags(b[1])}

@@ -10,6 +10,6 @@
 //
 // Two volumes agree when the results of all operations and the dumps agree.
 // What the seam leaves open is not compared: file ids, allocation sizes, the
-// times that snapshots were taken; allocated ranges must hold every block that
-// is not zero and none that the model never wrote.
+// times that snapshots were taken, and allocated ranges beyond that they hold every
+// block that is not zero.
 package storetest

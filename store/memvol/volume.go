@@ -3,6 +3,7 @@ package memvol
 import (
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -239,4 +240,19 @@ func (v *Volume) Reopen() *Volume {
 	v.Close()
 	return &Volume{opt: v.opt, info: v.info, live: v.live, snaps: slices.Clone(v.snaps), kv: v.kv,
 		lastID: v.lastID, last: v.last, pos: v.pos, durable: v.pos}
+}
+
+// Copy returns an independent volume in the same state, without open Nodes.
+func (v *Volume) Copy() *Volume {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	c := &Volume{opt: v.opt, info: v.info, live: tree{}, snaps: slices.Clone(v.snaps), kv: map[string]map[string][]byte{},
+		lastID: v.lastID, last: v.last, pos: v.pos, durable: v.pos}
+	for id, n := range v.live {
+		c.live[id] = n.clone()
+	}
+	for b, m := range v.kv {
+		c.kv[b] = maps.Clone(m) // values are never changed in place
+	}
+	return c
 }

@@ -187,6 +187,9 @@ func (g *Generator) Next() Op {
 	op := Op{Kind: kind, Seed: g.rng.Uint64()}
 	all := g.live()
 	dirs, files := split(all)
+	if g.home != "" && len(all) == 1 && (kind == OpRename || kind == OpUnlink) {
+		op.Kind = OpMkdir
+	}
 	if kind == OpCreate && len(files) > 12 || kind == OpMkdir && len(dirs) > 8 {
 		op.Kind = OpUnlink
 	}
@@ -318,6 +321,9 @@ func (g *Generator) snapshotOp(op *Op, all, files []found) {
 
 func (g *Generator) nameOp(op *Op, all, dirs, files []found) {
 	any := pick(g.rng, all)
+	if g.home != "" && len(all) > 1 && (op.Kind == OpRename || op.Kind == OpUnlink) {
+		any = pick(g.rng, all[1:]) // the home stays
+	}
 	op.Ref.Path = any.path
 	switch op.Kind {
 	case OpRename:

@@ -55,3 +55,41 @@ func TestGeneratorReachesEverything(t *testing.T) {
 		}
 	}
 }
+
+// kept is an engine that keeps its volume in memory between opens.
+func kept(lose bool) Engine {
+	var last, opened *memvol.Volume
+	return Engine{Open: func(fs vfs.FS) (store.Volume, error) {
+		switch {
+		case last == nil:
+			last = memvol.New(memvol.Options{})
+		case lose:
+			last = opened
+		default:
+			last = last.Reopen()
+		}
+		opened = last.Copy()
+		return last, nil
+	}}
+}
+
+func TestCrashAcceptsDurableStates(t *testing.T) {
+	for seed := range uint64(30) {
+		if err := newSim(kept(false), seed).run(); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+// An engine that forgets what it was waited for is found out.
+func TestCrashFindsLoss(t *testing.T) {
+	found := 0
+	for seed := range uint64(30) {
+		if err := newSim(kept(true), seed).run(); err != nil {
+			found++
+		}
+	}
+	if found < 25 {
+		t.Errorf("found in %d of 30 runs", found)
+	}
+}

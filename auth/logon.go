@@ -1,0 +1,41 @@
+package auth
+
+import "gabion/protocol/dtyp"
+
+// groupPrivileges is what membership in a built-in group is worth on this array.
+var groupPrivileges = map[dtyp.SID]Privileges{
+	dtyp.BuiltinAdministrators: PrivilegeSet(SeBackup, SeRestore, SeSecurity, SeTakeOwnership, SeManageVolume,
+		SeRelabel, SeCreateSymbolicLink),
+	dtyp.BuiltinBackupOperators: PrivilegeSet(SeBackup, SeRestore),
+}
+
+// Token is the identity's token: its groups, those that every session of its
+// kind is in ([MS-DTYP] 2.4.2.4), and the privileges its groups carry here.
+func (i *Identity) Token() *Token {
+	t := &Token{Domain: i.Domain, Name: i.User, User: i.SID, Guest: i.Guest, Anonymous: i.Anonymous}
+	join := func(sids ...dtyp.SID) {
+		for _, sid := range sids {
+			t.Groups = append(t.Groups, Group{sid, GroupDefault})
+		}
+	}
+	join(i.Groups...)
+	join(dtyp.Everyone, dtyp.Network)
+	if i.Anonymous {
+		return t
+	}
+	join(dtyp.AuthenticatedUsers)
+	if !i.Guest {
+		join(dtyp.BuiltinUsers)
+	}
+	if i.Mechanism == "NTLM" {
+		join(dtyp.NTLMAuthentication)
+	}
+	t.Privileges = PrivilegeSet(SeChangeNotify)
+	for _, g := range i.Groups {
+		t.Privileges |= groupPrivileges[g]
+	}
+	return t
+}
+
+// IsAdministrator reports membership in the array's administrators.
+func (t *Token) IsAdministrator() bool { return t.Is(dtyp.BuiltinAdministrators) }

@@ -52,7 +52,7 @@ func (t *Token) maximal(sd *dtyp.SecurityDescriptor) dtyp.AccessMask {
 	if sd == nil || sd.Control&dtyp.DACLPresent == 0 || sd.DACL == nil {
 		return t.integrity(sd, all)
 	}
-	got := walk(sd, func(sid dtyp.SID) membership { return t.member(sid) })
+	got := walk(sd, t.member)
 	if len(t.Restricted) != 0 {
 		got &= walk(sd, t.restrictedMember)
 	}

@@ -256,14 +256,14 @@ func setSACL(sd, given *dtyp.SecurityDescriptor, info dtyp.SecurityInformation) 
 	var aces []dtyp.ACE
 	if sd.Control&dtyp.SACLPresent != 0 && sd.SACL != nil {
 		for _, a := range sd.SACL.ACEs {
-			if info&selector(a.Type) == 0 {
+			if info&a.Type.Selector() == 0 {
 				aces = append(aces, a)
 			}
 		}
 	}
 	if given.Control&dtyp.SACLPresent != 0 && given.SACL != nil {
 		for _, a := range given.SACL.ACEs {
-			if info&selector(a.Type) != 0 {
+			if info&a.Type.Selector() != 0 {
 				aces = append(aces, a)
 			}
 		}
@@ -272,18 +272,6 @@ func setSACL(sd, given *dtyp.SecurityDescriptor, info dtyp.SecurityInformation) 
 	if len(aces) != 0 {
 		sd.SACL, sd.Control = dtyp.NewACL(aces...), sd.Control|dtyp.SACLPresent
 	}
-}
-
-func selector(t dtyp.AceType) dtyp.SecurityInformation {
-	switch t {
-	case dtyp.SystemMandatoryLabel:
-		return dtyp.LabelSecurityInformation
-	case dtyp.SystemResourceAttribute:
-		return dtyp.AttributeSecurityInformation
-	case dtyp.SystemScopedPolicyID:
-		return dtyp.ScopeSecurityInformation
-	}
-	return dtyp.SACLSecurityInformation
 }
 
 // RootSecurity is the security descriptor of a new volume's root: administrators and

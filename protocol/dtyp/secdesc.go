@@ -205,7 +205,7 @@ func (r *SecurityDescriptor) selectSACL(sd *SecurityDescriptor, info SecurityInf
 	}
 	var picked []ACE
 	for _, a := range sd.SACL.ACEs {
-		if info&a.Type.selector() != 0 {
+		if info&a.Type.Selector() != 0 {
 			picked = append(picked, a)
 		}
 	}
@@ -215,7 +215,8 @@ func (r *SecurityDescriptor) selectSACL(sd *SecurityDescriptor, info SecurityInf
 	}
 }
 
-func (t AceType) selector() SecurityInformation {
+// Selector returns the bit that selects ACEs of the type in a SACL.
+func (t AceType) Selector() SecurityInformation {
 	switch t {
 	case SystemMandatoryLabel:
 		return LabelSecurityInformation

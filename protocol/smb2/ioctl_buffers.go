@@ -227,7 +227,7 @@ func utf16End(b []byte) int {
 func (a *SrvSnapshotArray) AppendTo(b []byte, max uint32) []byte {
 	size := 2
 	for _, s := range a.Snapshots {
-		size += dtyp.UTF16Len(s) + 2
+		size += 2*dtyp.UTF16Len(s) + 2
 	}
 	if len(a.Snapshots) == 0 {
 		size = 4
@@ -250,40 +250,4 @@ func (a *SrvSnapshotArray) AppendTo(b []byte, max uint32) []byte {
 		b = append(b, 0, 0)
 	}
 	return append(b, 0, 0)
-}
-
-// Values of SrvReadHash ([MS-SMB2] 2.2.31.2).
-const (
-	SrvHashTypePeerDist      uint32 = 0x00000001
-	SrvHashVer1              uint32 = 0x00000001
-	SrvHashVer2              uint32 = 0x00000002
-	SrvHashRetrieveHashBased uint32 = 0x00000001
-	SrvHashRetrieveFileBased uint32 = 0x00000002
-)
-
-// SrvReadHash is the input of FSCTL_SRV_READ_HASH ([MS-SMB2] 2.2.31.2).
-type SrvReadHash struct {
-	HashType          uint32
-	HashVersion       uint32
-	HashRetrievalType uint32
-	Length            uint32
-	Offset            uint64
-}
-
-// Decode reads the input buffer.
-func (r *SrvReadHash) Decode(b []byte) error {
-	if len(b) < 24 {
-		return malformed("SRV_READ_HASH", "truncated")
-	}
-	*r = SrvReadHash{le.Uint32(b), le.Uint32(b[4:]), le.Uint32(b[8:]), le.Uint32(b[12:]), le.Uint64(b[16:])}
-	return nil
-}
-
-// AppendTo appends the input buffer.
-func (r *SrvReadHash) AppendTo(b []byte) []byte {
-	b = le.AppendUint32(b, r.HashType)
-	b = le.AppendUint32(b, r.HashVersion)
-	b = le.AppendUint32(b, r.HashRetrievalType)
-	b = le.AppendUint32(b, r.Length)
-	return le.AppendUint64(b, r.Offset)
 }

@@ -123,6 +123,37 @@ func (h *CompressionHeader) AppendTo(b []byte) []byte {
 	return le.AppendUint32(b, h.Offset)
 }
 
+// CompressionPayload is one SMB2_COMPRESSION_CHAINED_PAYLOAD_HEADER with its payload
+// ([MS-SMB2] 2.2.42.2.1). Payload aliases the frame.
+type CompressionPayload struct {
+	Algorithm    CompressionAlgorithm
+	Flags        uint16
+	OriginalSize uint32 // LZNT1, LZ77, LZ77+Huffman and LZ4 only
+	Payload      []byte
+}
+
+// DecodeCompressionPayload reads the first payload of a chain, which starts 8 bytes
+// into a chained frame, and returns what follows it.
+func DecodeCompressionPayload(b []byte) (p CompressionPayload, rest []byte, err error) {
+	const name = "COMPRESSION_CHAINED_PAYLOAD_HEADER"
+	if len(b) < 8 {
+		return p, nil, malformed(name, "truncated")
+	}
+	n := le.Uint32(b[4:])
+	if uint64(n) > uint64(len(b)-8) {
+		return p, nil, malformed(name, "Length")
+	}
+	p = CompressionPayload{Algorithm: CompressionAlgorithm(le.Uint16(b)), Flags: le.Uint16(b[2:]), Payload: b[8 : 8+n]}
+	switch p.Algorithm {
+	case CompressionLZNT1, CompressionLZ77, CompressionLZ77Huffman, CompressionLZ4:
+		if n < 4 {
+			return p, nil, malformed(name, "Length")
+		}
+		p.OriginalSize, p.Payload = le.Uint32(p.Payload), p.Payload[4:]
+	}
+	return p, b[8+n:], nil
+}
+
 // RDMATransformHeader is SMB2_RDMA_TRANSFORM ([MS-SMB2] 2.2.43), the channel
 // information of ChannelRDMATransform.
 type RDMATransformHeader struct {

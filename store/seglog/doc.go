@@ -1,0 +1,20 @@
+// Package seglog is the segmented log: the write-ahead log and the home of all
+// data at once. FORMAT.md in the directory above describes its bytes.
+//
+// A *segment* is a preallocated file in its n-th use; the use's number is its seq.
+// Records collect in *groups*, each a header block with the records' bodies and,
+// behind it, their payload. Reserve gives a record its position and its payload's
+// address at once; the bytes are copied into the group's buffer without a lock; the
+// group reaches the disk when somebody needs it durable.
+//
+//	reserve ──► copy ──► Commit            (writers, in parallel)
+//	                        │
+//	Wait ──► leader: close group, write all pending groups, sync, wake followers
+//
+// Group commit is natural: while one sync runs, whatever arrives forms the next
+// group. The first waiter of a batch leads it on its own goroutine.
+//
+// A failed write or sync is final: the log answers everything with that error.
+//
+// Lock order: Log.mu only; Log.table (segments by seq) is a leaf below it.
+package seglog

@@ -1,0 +1,200 @@
+package seglog
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Segment is a segment as Open found it.
+type Segment struct {
+	Seq   uint64
+	Slot  uint32
+	First Pos
+	Moved bool // a segment of the cleaner
+}
+
+// DamageError reports a log that is broken below a position known durable.
+type DamageError struct {
+	Seq    uint64
+	Offset int64
+	Pos    Pos // the first position missing
+	Synced Pos
+}
+
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("log damaged: segment %d at %d, position %d, though %d was durable", e.Seq, e.Offset, e.Pos, e.Synced)
+}
+
+// Open opens the log in opt.Dir, which exists. Replay and Start make it usable.
+func Open(opt Options) (*Log, error) {
+	if opt.Buffer == 0 {
+		opt.Buffer = 32 << 20
+	}
+	l := &Log{opt: opt, next: newBatch(), kick: make(chan struct{}, 1)}
+	l.copied.L = &l.mu
+	l.table.used = map[uint64]*slot{}
+	dir, err := opt.FS.OpenDir(opt.Dir)
+	if err != nil {
+		return nil, err
+	}
+	l.dir = dir
+	nums, err := l.listSlots()
+	if err == nil {
+		err = l.openSlots(nums)
+	}
+	if err != nil {
+		l.abandon()
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Log) abandon() {
+	for _, s := range l.table.used {
+		s.file.Close()
+	}
+	for _, s := range l.table.free {
+		s.file.Close()
+	}
+	l.dir.Close()
+}
+
+// openSlots opens every slot file and reads its use.
+func (l *Log) openSlots(nums []uint32) error {
+	buf := make([]byte, BlockSize)
+	for _, num := range nums {
+		f, err := l.opt.FS.OpenReadWrite(l.slotPath(num), vfs.WriteCategoryUnspecified)
+		if err != nil {
+			return err
+		}
+		s := &slot{num: num, file: f}
+		l.table.next = num + 1
+		fi, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if fi.Size() < l.opt.SegmentSize {
+			// Its creation did not finish; nothing was ever in it.
+			if err := l.prewrite(f); err != nil {
+				return err
+			}
+		}
+		h, ok, err := l.header(s, 0, buf)
+		if err != nil {
+			return err
+		}
+		if !ok || l.table.used[h.seq] != nil {
+			l.table.free = append(l.table.free, s)
+			continue
+		}
+		s.written.Store(l.opt.SegmentSize)
+		s.seq.Store(h.seq)
+		l.table.used[h.seq] = s
+		l.seq.Store(max(l.seq.Load(), h.seq))
+	}
+	return nil
+}
+
+// header reads and verifies the group header at off. The area, as far as it
+// fits buf, is left there.
+func (l *Log) header(s *slot, off int64, buf []byte) (h header, ok bool, err error) {
+	if off+BlockSize > l.opt.SegmentSize {
+		return h, false, nil
+	}
+	if err := readFull(s.file, buf[:BlockSize], off); err != nil {
+		return h, false, err
+	}
+	if !h.peek(buf, &l.opt.Volume) || off+int64(h.blocks)*BlockSize > l.opt.SegmentSize {
+		return h, false, nil
+	}
+	area := buf[:BlockSize]
+	if h.hdr > 1 {
+		area = make([]byte, int(h.hdr)*BlockSize)
+		if err := readFull(s.file, area, off); err != nil {
+			return h, false, err
+		}
+	}
+	return h, sealed(area), nil
+}
+
+func readFull(f vfs.File, p []byte, off int64) error {
+	n, err := f.ReadAt(p, off)
+	if err == io.EOF {
+		clear(p[n:])
+		err = nil
+	}
+	return err
+}
+
+// Segments lists the segments in use, by seq.
+func (l *Log) Segments() ([]Segment, error) {
+	var out []Segment
+	buf := make([]byte, BlockSize)
+	for seq, s := range l.table.used {
+		h, _, err := l.header(s, 0, buf)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Segment{seq, s.num, h.first, h.stream == streamMoved})
+	}
+	slices.SortFunc(out, func(a, b Segment) int {
+		if a.Seq < b.Seq {
+			return -1
+		}
+		return 1
+	})
+	return out, nil
+}
+
+// Start makes the log writable. live names the segments that hold something,
+// with their slots; all others are free. Positions go on after last.
+func (l *Log) Start(live map[uint64]uint32, last Pos, every time.Duration) error {
+	for seq, s := range l.table.used {
+		if num, ok := live[seq]; !ok || num != s.num {
+			l.table.retire(seq)
+		}
+	}
+	for seq, num := range live {
+		l.seq.Store(max(l.seq.Load(), seq))
+		if l.table.used[seq] != nil {
+			continue
+		}
+		// Its first header is damaged; the rest can still be read.
+		for i, s := range l.table.free {
+			if s.num == num {
+				l.table.free = slices.Delete(l.table.free, i, i+1)
+				l.table.use(s, seq)
+				s.written.Store(l.opt.SegmentSize)
+				break
+			}
+		}
+	}
+	l.last = last
+	l.durable.Store(last)
+	l.done = make(chan struct{})
+	go l.background(every)
+	return nil
+}
+
+// Slot returns the slot that a segment lies in.
+func (l *Log) Slot(seq uint64) (uint32, bool) {
+	s := l.table.acquire(seq)
+	if s == nil {
+		return 0, false
+	}
+	defer s.release()
+	return s.num, true
+}
+
+// Release frees a segment: nothing in it is needed any more, also after a crash.
+func (l *Log) Release(seq uint64) { l.table.retire(seq) }
+
+// Counts returns the number of segments in use and of free slots.
+func (l *Log) Counts() (used, free int) { return l.table.counts() }
+
+// SetLimit bounds the number of slots; 0 is no bound.
+func (l *Log) SetLimit(slots int64) { l.table.limit.Store(slots) }

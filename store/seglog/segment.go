@@ -1,0 +1,213 @@
+package seglog
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+var (
+	// ErrGone: the segment is no longer in use; whoever held its address must
+	// look again where its data went.
+	ErrGone = errors.New("segment was recycled")
+	// ErrNoSpace: no segment can be had. Nothing was changed.
+	ErrNoSpace = errors.New("no space for another segment")
+
+	errGroup = errors.New("malformed group")
+)
+
+// slot is one segment file.
+type slot struct {
+	num  uint32
+	file vfs.File
+
+	refs    atomic.Int64  // readers inside
+	seq     atomic.Uint64 // its use, 0 when free
+	written atomic.Int64  // bytes of this use that the file holds
+}
+
+// table maps segments to slots.
+type table struct {
+	mu   sync.RWMutex
+	used map[uint64]*slot // by seq; guarded by mu
+	free []*slot          // recycled or prepared; guarded by mu
+	next uint32           // number of the next new slot; guarded by mu
+	// limit is the largest number of slots that may exist.
+	limit atomic.Int64
+}
+
+// acquire pins the slot of a segment against recycling.
+func (t *table) acquire(seq uint64) *slot {
+	t.mu.RLock()
+	s := t.used[seq]
+	t.mu.RUnlock()
+	if s == nil {
+		return nil
+	}
+	s.refs.Add(1)
+	if s.seq.Load() != seq {
+		s.refs.Add(-1)
+		return nil
+	}
+	return s
+}
+
+func (s *slot) release() { s.refs.Add(-1) }
+
+// retire makes a segment's slot free. Its last readers may still be inside; take waits for them.
+func (t *table) retire(seq uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.used[seq]
+	if s == nil {
+		return
+	}
+	delete(t.used, seq)
+	s.seq.Store(0)
+	t.free = append(t.free, s)
+}
+
+// take returns a free slot that nobody reads, or nil.
+func (t *table) take() *slot {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, s := range t.free {
+		if s.refs.Load() == 0 {
+			t.free = append(t.free[:i], t.free[i+1:]...)
+			return s
+		}
+	}
+	return nil
+}
+
+func (t *table) use(s *slot, seq uint64) {
+	s.written.Store(0)
+	s.seq.Store(seq)
+	t.mu.Lock()
+	t.used[seq] = s
+	t.mu.Unlock()
+}
+
+func (t *table) counts() (used, free int) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return len(t.used), len(t.free)
+}
+
+const suffix = ".seg"
+
+func (l *Log) slotPath(num uint32) string {
+	return l.opt.FS.PathJoin(l.opt.Dir, fmt.Sprintf("%08d%s", num, suffix))
+}
+
+// listSlots returns the numbers of the slot files that exist.
+func (l *Log) listSlots() ([]uint32, error) {
+	names, err := l.opt.FS.List(l.opt.Dir)
+	if err != nil {
+		return nil, err
+	}
+	var nums []uint32
+	for _, name := range names {
+		if base, ok := strings.CutSuffix(name, suffix); ok {
+			if n, err := strconv.ParseUint(base, 10, 32); err == nil {
+				nums = append(nums, uint32(n))
+			}
+		}
+	}
+	sort.Slice(nums, func(i, j int) bool { return nums[i] < nums[j] })
+	return nums, nil
+}
+
+// zeros is what new segments are written with: a device syncs overwrites twice
+// as fast as first writes.
+var zeros [1 << 20]byte
+
+// create makes a new slot file, allocated, and durable in its directory.
+func (l *Log) create() (*slot, error) {
+	t := &l.table
+	t.mu.Lock()
+	if lim := t.limit.Load(); lim > 0 && int64(len(t.used)+len(t.free)) >= lim {
+		t.mu.Unlock()
+		return nil, ErrNoSpace
+	}
+	num := t.next
+	t.next++
+	t.mu.Unlock()
+
+	path := l.slotPath(num)
+	f, err := l.opt.FS.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err == nil {
+		if err = l.prewrite(f); err == nil {
+			err = l.dir.Sync()
+		}
+	}
+	if err != nil {
+		if f != nil {
+			f.Close()
+			l.opt.FS.Remove(path)
+		}
+		if vfs.IsNoSpaceError(err) {
+			return nil, fmt.Errorf("%w: %v", ErrNoSpace, err)
+		}
+		return nil, err
+	}
+	return &slot{num: num, file: f}, nil
+}
+
+func (l *Log) prewrite(f vfs.File) error {
+	if err := f.Preallocate(0, l.opt.SegmentSize); err != nil {
+		return err
+	}
+	step := int64(len(zeros))
+	if !l.opt.Prewrite {
+		step = BlockSize // the last block gives the file its length
+	}
+	for off := max(0, l.opt.SegmentSize-step); ; off -= step {
+		if off < 0 {
+			off = 0
+		}
+		if _, err := f.WriteAt(zeros[:min(step, l.opt.SegmentSize)], off); err != nil {
+			return err
+		}
+		if off == 0 || !l.opt.Prewrite {
+			break
+		}
+	}
+	return f.Sync()
+}
+
+// claim returns a slot for a new segment.
+func (l *Log) claim() (*slot, error) {
+	if s := l.table.take(); s != nil {
+		return s, nil
+	}
+	return l.create()
+}
+
+// Trim removes free segments beyond keep from the file system and reports how
+// many went.
+func (l *Log) Trim(keep int) (int, error) {
+	n := 0
+	for {
+		if _, free := l.table.counts(); free <= keep {
+			return n, nil
+		}
+		s := l.table.take()
+		if s == nil {
+			return n, nil
+		}
+		if err := s.file.Close(); err != nil {
+			return n, err
+		}
+		if err := l.opt.FS.Remove(l.slotPath(s.num)); err != nil {
+			return n, err
+		}
+		n++
+	}
+}

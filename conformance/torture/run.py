@@ -1,0 +1,301 @@
+"""The conformance ratchet: run smbtorture against gabion as table.tsv says.
+
+usage: run.sh [options]
+  --sample N [--seed S]  only N of the tests that must pass, chosen by S
+  --passing              only the tests that must pass
+  --only REGEX           only these tests
+  --update               write what happened into the table (new reasons are
+                         smbtorture's first line) and the README from it
+  --readme               only write the README from the table
+  --workers N            tests at a time (default 6)
+  --results FILE         one JSON object a line
+
+table.tsv has a row per case: test, home, status, reference, reason. The home is
+the configuration it runs in (HOMES below). The status is
+
+  pass    must pass
+  xfail   fails, and the reason says why; if it passes the table is wrong
+  skip    is not run; the reason says why it cannot mean anything here
+
+and the reference is what Samba 4.17 did. A test that did not do what the table
+says runs again by itself before that counts: many measure time, and CI has two
+slow processors. The last line is 'N passed, N failed'; the exit status is not 0
+when something failed, unexpected passes included.
+"""
+import argparse
+import collections
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+
+import torture
+
+HERE = os.path.dirname(os.path.realpath(__file__))
+TABLE = os.path.join(HERE, "table.tsv")
+HEAD = ("test", "home", "status", "reference", "reason")
+USER, PASSWORD = "torture1", "Pass-torture1"
+USER2, PASSWORD2 = "torture2", "Pass-torture2"
+SECOND = ["--option=torture:user2name=" + USER2,
+          "--option=torture:user2password=" + PASSWORD2]
+
+# Each home: options of the shares the workers get, arguments of the server,
+# options of smbtorture.
+HOMES = {
+    "base": ("", [], SECOND),
+    "signed": ("", [], SECOND + ["--client-protection=sign"]),
+    "encrypted": (",encrypt", [], SECOND + ["--client-protection=encrypt"]),
+    "persistent": (",ca", [], SECOND),
+}
+XFAIL_TIMEOUT = 40
+TIMEOUT = 150
+
+
+class Row:
+    def __init__(self, *cols):
+        self.test, self.home, self.status, self.reference, self.reason = cols
+
+    def key(self):
+        return self.test, self.home
+
+    def line(self):
+        return "\t".join((self.test, self.home, self.status, self.reference,
+                          self.reason))
+
+
+def load():
+    rows = []
+    for n, line in enumerate(open(TABLE)):
+        cols = line.rstrip("\n").split("\t")
+        if n == 0:
+            continue
+        if len(cols) != len(HEAD) or cols[2] not in ("pass", "xfail", "skip") \
+                or cols[1] not in HOMES or (cols[2] != "pass" and not cols[4]):
+            sys.exit("table.tsv:%d: malformed row" % (n + 1))
+        rows.append(Row(*cols))
+    if len({r.key() for r in rows}) != len(rows):
+        sys.exit("table.tsv: a case has two rows")
+    return rows
+
+
+def save(rows):
+    rows.sort(key=Row.key)
+    with open(TABLE, "w") as f:
+        f.write("\t".join(HEAD) + "\n")
+        for r in rows:
+            f.write(r.line() + "\n")
+
+
+def binary():
+    """The binary that .ci/run built, or one built now."""
+    root = os.path.dirname(os.path.dirname(HERE))
+    if os.environ.get("GABION"):
+        return os.environ["GABION"]
+    out = os.path.join(tempfile.mkdtemp(prefix="torture."), "gabion")
+    subprocess.run(["go", "build", "-o", out, "./cmd/gabion"], cwd=root, check=True)
+    return out
+
+
+class Gabion:
+    """A server of its own, with a share for each worker."""
+
+    def __init__(self, path, home, workers):
+        option, args, self.options = HOMES[home]
+        self.shares = ["p%d" % i for i in range(workers)]
+        self.dir = tempfile.TemporaryDirectory(prefix="gabion.")
+        cmd = [path, "serve", "--data", self.dir.name + "/data", "--listen",
+               "127.0.0.1:0", "--user", "%s:%s" % (USER, PASSWORD),
+               "--user", "%s:%s" % (USER2, PASSWORD2)] + args
+        for s in self.shares:
+            cmd += ["--share", "%s,path=%s%s" % (s, s, option)]
+        self.log = open(self.dir.name + "/log", "w+")
+        self.process = subprocess.Popen(cmd, stdout=subprocess.PIPE,
+                                        stderr=self.log, text=True)
+        ready = self.process.stdout.readline()
+        m = re.search(r"smb=([^ ]*):(\d+)", ready)
+        if not m:
+            self.stop()
+            sys.exit("gabion did not start: %s" % self.tail())
+        self.host, self.port = m.groups()
+
+    def tail(self):
+        self.log.seek(0)
+        return self.log.read()[-4000:]
+
+    def panics(self):
+        self.log.seek(0)
+        return self.log.read().count("panic")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return "not within 30 s"
+
+
+class Run:
+    def __init__(self, args):
+        self.args = args
+        self.names = torture.listing()
+        self.lock = threading.Lock()
+        self.counts = collections.Counter()
+        self.complaints, self.seen = [], {}
+        self.results = open(args.results, "w") if args.results else None
+
+    def choose(self, rows):
+        rows = [r for r in rows if r.status != "skip"]
+        if self.args.only:
+            return [r for r in rows if re.search(self.args.only, r.test)]
+        if self.args.sample or self.args.passing:
+            rows = [r for r in rows if r.status == "pass"]
+        if self.args.sample and self.args.sample < len(rows):
+            rows = random.Random(self.args.seed).sample(rows, self.args.sample)
+        return rows
+
+    def home(self, path, home, rows):
+        server = Gabion(path, home, min(self.args.workers, len(rows)))
+        smb = torture.Server(server.host, server.port, USER, PASSWORD,
+                             server.options, timeout=TIMEOUT)
+        again = []
+
+        def one(row, share):
+            if server.process.poll() is not None:
+                res, why, sec = "error", "the server is gone", 0
+            else:
+                limit = XFAIL_TIMEOUT if row.status == "xfail" else TIMEOUT
+                res, why, sec = smb.once(self.names.get(row.test, row.test),
+                                         share, timeout=limit)
+            if expected(row, res):
+                self.note(row, res, why, sec)
+            else:
+                with self.lock:
+                    again.append(row)
+
+        # Long ones first, so that none is left alone at the end.
+        torture.spread(rows, server.shares, one)
+        for row in again:
+            if server.process.poll() is not None:
+                server = Gabion(path, home, 1)
+                smb = torture.Server(server.host, server.port, USER, PASSWORD,
+                                     server.options, timeout=TIMEOUT)
+                self.complain("the server ended during the tests of " + home)
+            self.note(row, *smb.once(self.names.get(row.test, row.test),
+                                     server.shares[0], timeout=TIMEOUT))
+        if server.panics():
+            self.complain("the server logged a panic:\n" + server.tail())
+        code = server.stop()
+        if code != 0:
+            self.complain("the server ended with %s on SIGTERM:\n%s"
+                          % (code, server.tail()))
+
+    def complain(self, text):
+        with self.lock:
+            self.complaints.append(text)
+
+    def note(self, row, res, why, sec):
+        with self.lock:
+            self.seen[row.key()] = (res, why)
+            self.counts["passed" if expected(row, res) else "failed"] += 1
+            if self.results:
+                self.results.write(json.dumps({
+                    "test": row.test, "home": row.home, "status": row.status,
+                    "result": res, "seconds": round(sec, 2), "first": why}) + "\n")
+                self.results.flush()
+            if not expected(row, res):
+                text = "%s (%s): %s, the table says %s  %s" % (
+                    row.test, row.home, res, row.status, why)
+                self.complaints.append(text)
+                print(text, flush=True)
+
+    def all(self, rows):
+        chosen = self.choose(rows)
+        path = binary()
+        for home in HOMES:
+            here = [r for r in chosen if r.home == home]
+            if here:
+                self.home(path, home, sorted(here, key=duration, reverse=True))
+        return chosen
+
+
+def duration(row, known={}):
+    """How long Samba took, to start long tests first."""
+    if not known:
+        for l in open(os.path.join(HERE, "samba-4.17-results.jsonl")):
+            r = json.loads(l)
+            known[r["test"]] = r["seconds"]
+    return known.get(row.test, 0)
+
+
+def expected(row, res):
+    return (res in ("pass",)) == (row.status == "pass")
+
+
+def update(rows, seen):
+    for r in rows:
+        res, why = seen.get(r.key(), (None, ""))
+        if res == "pass":
+            r.status, r.reason = "pass", ""
+        elif res is not None and r.status == "pass":
+            r.status = "xfail"
+            r.reason = re.sub(r"\s+", " ", "%s: %s" % (res, why))
+    save(rows)
+
+
+def readme(rows):
+    per = collections.OrderedDict()
+    total = collections.Counter()
+    for r in sorted(rows, key=Row.key):
+        suite = ".".join(r.test.split(".")[:2])
+        per.setdefault(suite, collections.Counter())[r.status] += 1
+        total[r.status] += 1
+        if r.reference == "pass":
+            per[suite]["samba"] += 1
+            total["samba"] += 1
+    text = open(os.path.join(HERE, "README.in.md")).read()
+    lines = ["| suite | cases | pass | xfail | skip | Samba 4.17 passes |",
+             "|---|---|---|---|---|---|"]
+    for s, c in list(per.items()) + [("**all**", total)]:
+        lines.append("| %s | %d | %d | %d | %d | %d |" % (
+            s, c["pass"] + c["xfail"] + c["skip"], c["pass"], c["xfail"],
+            c["skip"], c["samba"]))
+    with open(os.path.join(HERE, "README.md"), "w") as f:
+        f.write(text.replace("{table}", "\n".join(lines)))
+
+
+def main():
+    p = argparse.ArgumentParser(usage=__doc__, add_help=True)
+    p.add_argument("--sample", type=int)
+    p.add_argument("--seed", default="0")
+    p.add_argument("--passing", action="store_true")
+    p.add_argument("--only")
+    p.add_argument("--update", action="store_true")
+    p.add_argument("--readme", action="store_true")
+    p.add_argument("--workers", type=int, default=6)
+    p.add_argument("--results")
+    args = p.parse_args()
+    rows = load()
+    if args.readme:
+        readme(rows)
+        return
+    run = Run(args)
+    run.all(rows)
+    if args.update:
+        update(rows, run.seen)
+        readme(rows)
+    for c in run.complaints:
+        print(c)
+    failed = max(run.counts["failed"], 1 if run.complaints else 0)
+    print("%d passed, %d failed" % (run.counts["passed"], failed))
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,4 @@
+#!/bin/bash
+# Run smbtorture against gabion and hold the results against table.tsv; run.py
+# has the options.
+exec python3 "$(dirname "$(readlink -f "$0")")/run.py" "$@"

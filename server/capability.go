@@ -1,0 +1,74 @@
+package server
+
+import "fmt"
+
+// Capability is something a Gabion server can do and may advertise. NEGOTIATE,
+// VALIDATE_NEGOTIATE_INFO, TREE_CONNECT, the file system attributes and the FSCTL
+// dispatcher all read the one table made by newCapabilities.
+type Capability uint8
+
+const (
+	CapLeasing Capability = iota
+	CapLargeMTU
+	CapMultiChannel
+	CapPersistentHandles
+	CapDirectoryLeasing
+	CapEncryption
+	CapNotifications
+	CapResiliency
+	CapCluster  // SMB2_SHARE_CAP_CLUSTER: a witness service answers
+	CapScaleOut // SMB2_SHARE_CAP_SCALEOUT
+	CapSharedVHDX
+	CapOffload // offloaded data transfer
+	CapStorageQoS
+	CapDFS
+	capCount
+)
+
+var capabilityNames = [capCount]string{
+	"leasing", "large MTU", "multichannel", "persistent handles", "directory leasing", "encryption",
+	"notifications", "resiliency", "cluster", "scale-out", "shared VHDX", "offload", "storage QoS", "DFS",
+}
+
+func (c Capability) String() string {
+	if c < capCount {
+		return capabilityNames[c]
+	}
+	return fmt.Sprintf("Capability(%d)", uint8(c))
+}
+
+// CapabilitySet is a set of capabilities.
+type CapabilitySet uint32
+
+// Has reports whether c is in the set.
+func (s CapabilitySet) Has(c Capability) bool { return s&(1<<c) != 0 }
+
+// With returns the set with c added.
+func (s CapabilitySet) With(c ...Capability) CapabilitySet {
+	for _, c := range c {
+		s |= 1 << c
+	}
+	return s
+}
+
+// Without returns the set with c removed.
+func (s CapabilitySet) Without(c Capability) CapabilitySet { return s &^ (1 << c) }
+
+// needs lists what has to be true for a capability to be true: combinations that
+// a client would act upon wrongly are refused at start.
+var needs = []struct{ cap, needs Capability }{
+	{CapPersistentHandles, CapLeasing},
+	{CapDirectoryLeasing, CapLeasing},
+	{CapScaleOut, CapCluster},
+	{CapCluster, CapPersistentHandles},
+	{CapSharedVHDX, CapPersistentHandles},
+}
+
+func (s CapabilitySet) validate() error {
+	for _, n := range needs {
+		if s.Has(n.cap) && !s.Has(n.needs) {
+			return fmt.Errorf("capability %v needs %v", n.cap, n.needs)
+		}
+	}
+	return nil
+}

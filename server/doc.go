@@ -1,0 +1,65 @@
+// Package server speaks MS-SMB2 section 3.3: it turns the bytes of a connection
+// into requests, finds the session, tree and open they mean, and sends what the
+// command's handler answers.
+//
+// # Nouns
+//
+//	Server       everything; owns the tables and the listeners
+//	conn         one TCP connection: negotiated dialect, message-id window, credits
+//	session      an authenticated user; one or several conns (channels) carry it
+//	tree         a session's connection to a share
+//	open         a session's handle to a file, a directory or a pipe
+//	request      one SMB2 message of a client from its arrival to its reply
+//	chain        the requests of one compound, answered by one message
+//	buffer       a pooled piece of memory with exactly one owner at a time
+//
+// # A connection's life
+//
+//	         SMB1 "SMB 2.???"         NEGOTIATE              SESSION_SETUP
+//	accepted ───────────────▶ asked ───────────▶ negotiated ─────────────▶ in use
+//	    │                       │                    │                        │
+//	    └── deadline, limit, malformed input, transport error, drain ─────────┴──▶ closed
+//
+// A session goes InProgress → Valid ⇄ Expired and ends by LOGOFF, by the loss of its
+// last channel, by a new session naming it as its previous one, or by an
+// administrator. What then becomes of its opens is decided by their backend
+// (LocalOpen.Disconnect): kept for a reconnect or closed.
+//
+// # Who runs what
+//
+// Each conn has one reader goroutine. It takes a frame off the wire, decrypts it,
+// splits a compound, checks message id, signature, session, tree, open and channel
+// sequence, and runs the handlers of rows marked inline. Other rows run on
+// the server's worker pool. A handler may return before it has answered: it then has
+// handed the request to somebody who calls finish later, from any goroutine. A
+// request that waits for an unbounded time says so with pend, which sends the
+// interim response and makes it cancellable.
+//
+//	reader ──inline──▶ handler ──▶ finish ──▶ outgoing queue ──▶ writev
+//	   └─────pool────▶ handler ──▶ pend … finish ──┘
+//
+// Replies are built in a buffer that has room for the transport and transform
+// headers in front, so that signing and sealing work in place, and READ places file
+// data where the wire takes it from. The reader writes replies of its own batch itself as
+// long as the socket takes them without blocking; everything else goes through the
+// conn's writer goroutine, one writev for all that is queued.
+//
+// # Memory
+//
+// A credit stands for 64 KiB of payload, of the request or of its reply. The sum of
+// credits that clients hold and that unfinished requests have consumed never exceeds
+// the server's budget (Limits.Payload), so a body on the wire always has room. What
+// is not authenticated gets one credit at a time, small frames and little time.
+//
+// # Lock order
+//
+//	Server.mu (listeners, connections, shares, clients)
+//	sessionTable.mu
+//	└─ session.mu (state, channels, trees, opens)
+//	   └─ openTable shard
+//	      └─ open.mu (channel sequence, in-flight count)
+//	conn.mu (window, requests, async list) and conn.out.mu (queue) are leaves:
+//	nothing is locked, called back or waited for while one is held.
+//
+// No lock is held while a handler, a backend, the store or the network is called.
+package server

@@ -1,0 +1,250 @@
+package server
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// outgoing is a connection's queue of messages to be sent. Whoever finds it idle
+// writes; two never do at once. The reader writes what its batch produced itself, as
+// long as the socket takes it at once; all else is left to the writer goroutine.
+type outgoing struct {
+	conn *conn
+	raw  syscall.RawConn // nil when the transport is no socket
+	wake chan struct{}
+
+	mu         sync.Mutex
+	head, tail *buffer // in order; guarded by mu
+	queued     int     // bytes; guarded by mu
+	corked     bool    // the reader will flush; guarded by mu
+	writing    bool    // guarded by mu
+	closed     bool    // guarded by mu
+
+	stalled atomic.Int64 // since when a write has been waiting, else 0
+
+	// Used by the one that writes.
+	vec  [][]byte
+	list net.Buffers
+	once func(fd uintptr) bool
+	sent int
+	err  error
+}
+
+// maxQueued bounds what waits for a client that does not read: twice what a
+// connection's largest transfers would be at once in practice. Such a client is dropped.
+const maxQueued = 256 << 20
+
+// maxVector is how many pieces one system call takes.
+const maxVector = 512
+
+func (o *outgoing) init(c *conn) {
+	o.conn = c
+	o.wake = make(chan struct{}, 1)
+	if sc, ok := c.net.(syscall.Conn); ok {
+		o.raw, _ = sc.SyscallConn()
+	}
+	o.once = func(fd uintptr) bool {
+		o.sent, o.err = unix.Writev(int(fd), o.vec)
+		return true
+	}
+}
+
+// add queues one message, a list of buffers.
+func (o *outgoing) add(first *buffer) { o.offer(first) }
+
+// offer is add, and reports whether the connection was there to take it.
+func (o *outgoing) offer(first *buffer) bool {
+	size := 0
+	last := first
+	for b := first; b != nil; b = b.next {
+		size += len(b.data)
+		last = b
+	}
+	o.conn.server.metrics.bytesOut.Add(float64(size))
+	o.mu.Lock()
+	if o.closed || o.queued+size > maxQueued && o.queued > 0 {
+		closed := o.closed
+		o.mu.Unlock()
+		o.drop(first)
+		if !closed {
+			o.conn.fail("client does not take its replies")
+		}
+		return false
+	}
+	if o.tail == nil {
+		o.head = first
+	} else {
+		o.tail.next = first
+	}
+	o.tail = last
+	o.queued += size
+	wake := !o.corked && !o.writing
+	o.mu.Unlock()
+	if wake {
+		o.rouse()
+	}
+	return true
+}
+
+func (o *outgoing) rouse() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// cork announces a flush by the reader.
+func (o *outgoing) cork() {
+	o.mu.Lock()
+	o.corked = true
+	o.mu.Unlock()
+}
+
+// claim takes the queue over for writing; nil if there is nothing or another writes.
+func (o *outgoing) claim(uncork bool) *buffer {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if uncork {
+		o.corked = false
+	}
+	if o.writing || o.head == nil {
+		return nil
+	}
+	b := o.head
+	o.head, o.tail = nil, nil
+	o.writing = true
+	return b
+}
+
+// unclaim ends writing; rest is what could not be written. It reports whether there is more.
+func (o *outgoing) unclaim(rest *buffer, written int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.writing = false
+	o.queued -= written
+	if rest != nil {
+		last := rest
+		for last.next != nil {
+			last = last.next
+		}
+		last.next = o.head
+		o.head = rest
+		if o.tail == nil {
+			o.tail = last
+		}
+	}
+	return o.head != nil
+}
+
+// flush writes the queue if that needs no waiting; only the reader calls it.
+func (o *outgoing) flush() {
+	list := o.claim(true)
+	if list == nil {
+		return
+	}
+	written := 0
+	if o.raw != nil {
+		o.vec = o.vec[:0]
+		for b := list; b != nil && len(o.vec) < maxVector; b = b.next {
+			o.vec = append(o.vec, b.data)
+		}
+		if err := o.raw.Write(o.once); err == nil && o.err == nil && o.sent > 0 {
+			written = o.sent
+			list = o.sentOf(list, written)
+		}
+		clear(o.vec)
+	}
+	if o.unclaim(list, written) {
+		o.rouse()
+	}
+}
+
+// sentOf releases what the first n bytes of list were in and returns the rest.
+func (o *outgoing) sentOf(list *buffer, n int) *buffer {
+	for list != nil && n >= len(list.data) {
+		n -= len(list.data)
+		next := list.next
+		o.free(list)
+		list = next
+	}
+	if list != nil {
+		list.data = list.data[n:]
+	}
+	return list
+}
+
+func (o *outgoing) free(b *buffer) {
+	o.conn.server.budget.give(b.charge)
+	b.release()
+}
+
+// drop releases a message that is not sent.
+func (o *outgoing) drop(list *buffer) {
+	for list != nil {
+		next := list.next
+		o.free(list)
+		list = next
+	}
+}
+
+// write is the writer goroutine: it ends when the queue is closed.
+func (o *outgoing) write() {
+	defer o.conn.chainDone()
+	for {
+		<-o.wake
+		o.mu.Lock()
+		closed := o.closed
+		o.mu.Unlock()
+		if closed {
+			return
+		}
+		for {
+			list := o.claim(false)
+			if list == nil {
+				break
+			}
+			o.list = o.vec[:0]
+			last := list
+			size := 0
+			for b := list; b != nil && len(o.list) < maxVector; b = b.next {
+				o.list = append(o.list, b.data)
+				size += len(b.data)
+				last = b
+			}
+			o.vec = o.list[:0]
+			rest := last.next
+			last.next = nil
+			o.stalled.Store(o.conn.server.clock.Load())
+			_, err := o.list.WriteTo(o.conn.net)
+			o.stalled.Store(0)
+			o.drop(list)
+			more := o.unclaim(rest, size)
+			if err != nil {
+				o.conn.net.Close()
+				break
+			}
+			if !more {
+				break
+			}
+		}
+	}
+}
+
+// close drops the queue and ends the writer.
+func (o *outgoing) close() {
+	o.mu.Lock()
+	if o.closed {
+		o.mu.Unlock()
+		return
+	}
+	o.closed = true
+	list := o.head
+	o.head, o.tail = nil, nil
+	o.mu.Unlock()
+	o.drop(list)
+	o.rouse()
+}

@@ -2,12 +2,12 @@
 // (MS-RPCE 3.3) with the interfaces that Explorer, smbclient and the remote
 // administration tools call.
 //
-//	Host.Open("srvsvc", caller) ─▶ Pipe ─ Write ─▶ association ─ operation ─▶ Backend
-//	                                    ◀─ Read ──
+//	Host.Open("srvsvc", caller) ─▶ pipe ─ Write ─▶ association ─ operation ─▶ Backend
+//	                                    ◀─ reply ─
 //
-// A Pipe is one association: it reassembles the fragments of a request, runs the
-// operation and queues the response's fragments, all on the writer's goroutine; it
-// starts none of its own. A request may not grow past maxStub.
+// A pipe is one association: it reassembles the fragments of a request, runs the
+// operation and hands over the response's fragments, all on the writer's goroutine;
+// it starts none of its own. A request may not grow past maxStub.
 //
 // New interfaces are rows of the table in interfaces.go.
 package rpc

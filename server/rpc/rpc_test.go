@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"gabion/protocol/dcerpc"
+	"gabion/protocol/ntstatus"
 	"gabion/protocol/srvsvc"
+	"gabion/server"
 )
 
 type fakeArray struct{ shares []srvsvc.Share }
@@ -44,26 +46,10 @@ func shareEnumStub() []byte {
 	return w.Bytes()
 }
 
-// readAll reads messages in pieces as small clients do.
-func readAll(t *testing.T, p *Pipe) [][]byte {
-	t.Helper()
-	var messages [][]byte
-	var m []byte
-	for {
-		b := make([]byte, 1000)
-		n, more, err := p.Read(b)
-		if err == ErrEmpty {
-			return messages
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		m = append(m, b[:n]...)
-		if !more {
-			messages, m = append(messages, m), nil
-		}
-	}
-}
+// collect gathers what a pipe replies.
+type collect [][]byte
+
+func (c *collect) reply(m []byte) { *c = append(*c, m) }
 
 // A list of shares too long for one fragment, asked for in split writes and
 // split fragments.
@@ -72,19 +58,16 @@ func TestSharesOverManyFragments(t *testing.T) {
 	for i := range shares {
 		shares[i] = srvsvc.Share{Name: "a-share-with-a-name", Remark: "and a remark"}
 	}
-	p, err := NewHost(fakeArray{shares}).Open(`\PIPE\SrvSvc`, Caller{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p := newPipe("srvsvc", fakeArray{shares}, Caller{})
+	var messages collect
 	stub := shareEnumStub()
 	in := append(bindPDU(), requestPDU(dcerpc.FlagFirst, srvsvc.OpShareEnum, stub[:8])...)
 	in = append(in, requestPDU(dcerpc.FlagLast, srvsvc.OpShareEnum, stub[8:])...)
 	for _, b := range in {
-		if _, err := p.Write([]byte{b}); err != nil {
+		if err := p.Write([]byte{b}, messages.reply); err != nil {
 			t.Fatal(err)
 		}
 	}
-	messages := readAll(t, p)
 	ack, err := dcerpc.DecodeFragment(messages[0])
 	if err != nil || ack.Type != dcerpc.TypeBindAck {
 		t.Fatalf("%v %v", ack.Type, err)
@@ -111,12 +94,11 @@ func TestSharesOverManyFragments(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	h := NewHost(fakeArray{})
-	if _, err := h.Open("spoolss", Caller{}); err != ErrNoPipe {
+	if _, err := (&Host{}).Open("spoolss", server.PipeCaller{}); err != ntstatus.ObjectNameNotFound {
 		t.Errorf("unknown pipe: %v", err)
 	}
-	p, _ := h.Open("srvsvc", Caller{})
-	if _, err := p.Write(requestPDU(3, srvsvc.OpShareEnum, shareEnumStub())); err != ErrBroken {
+	var out collect
+	if err := newPipe("srvsvc", fakeArray{}, Caller{}).Write(requestPDU(3, srvsvc.OpShareEnum, shareEnumStub()), out.reply); err != errBroken {
 		t.Errorf("request before bind: %v", err)
 	}
 	for _, c := range []struct {
@@ -128,11 +110,12 @@ func TestRefusals(t *testing.T) {
 		{"unknown operation", 200, nil, dcerpc.FaultOpRange},
 		{"truncated stub", srvsvc.OpShareEnum, []byte{1}, dcerpc.FaultBadStubData},
 	} {
-		p, _ := h.Open("srvsvc", Caller{})
-		if _, err := p.Write(append(bindPDU(), requestPDU(3, c.opnum, c.stub)...)); err != nil {
+		var out collect
+		p := newPipe("srvsvc", fakeArray{}, Caller{})
+		if err := p.Write(append(bindPDU(), requestPDU(3, c.opnum, c.stub)...), out.reply); err != nil {
 			t.Fatal(err)
 		}
-		f, err := dcerpc.DecodeFragment(readAll(t, p)[1])
+		f, err := dcerpc.DecodeFragment(out[1])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,14 +128,8 @@ func TestRefusals(t *testing.T) {
 func FuzzPipe(f *testing.F) {
 	f.Add(append(bindPDU(), requestPDU(3, srvsvc.OpShareEnum, shareEnumStub())...))
 	f.Add(append(bindPDU(), requestPDU(3, srvsvc.OpSessionEnum, shareEnumStub())...))
-	h := NewHost(fakeArray{[]srvsvc.Share{{Name: "a"}}})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, _ := h.Open("srvsvc", Caller{Administrator: true})
-		_, _ = p.Write(b)
-		for {
-			if _, _, err := p.Read(make([]byte, 100)); err != nil {
-				return
-			}
-		}
+		p := newPipe("srvsvc", fakeArray{[]srvsvc.Share{{Name: "a"}}}, Caller{Administrator: true})
+		_ = p.Write(b, func([]byte) {})
 	})
 }

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/spf13/pflag"
+)
+
+const (
+	defaultData   = "./gabion-data"
+	defaultListen = "127.0.0.1:4450"
+)
+
+// settings are what `gabion serve` runs with: the configuration file's keys and
+// the flags have the same names, and a flag given wins.
+type settings struct {
+	Data       string   `toml:"data"`
+	Listen     string   `toml:"listen"`
+	Share      []string `toml:"share"`
+	User       []string `toml:"user"`
+	Admin      string   `toml:"admin"`
+	Signing    string   `toml:"signing"`
+	Encryption string   `toml:"encryption"`
+	Capacity   string   `toml:"capacity"`
+	Realm      string   `toml:"realm"`
+	Keytab     string   `toml:"keytab"`
+	LogLevel   string   `toml:"log-level"`
+	TestVFS    string   `toml:"-"`
+}
+
+func (s *settings) flags(f *pflag.FlagSet) {
+	f.StringVar(&s.Listen, "listen", defaultListen, "address to serve SMB on; Windows hosts need port 445")
+	f.StringArrayVar(&s.Share, "share", nil, "NAME[,option…]: path=DIR, ca, encrypt, readonly, abe, allow=PRINCIPAL (may be repeated; default vms,ca)")
+	f.StringArrayVar(&s.User, "user", nil, "NAME:PASSWORD or NAME:@FILE of a local user to make or change (may be repeated)")
+	f.StringVar(&s.Admin, "admin", "", "HOST:PORT of a TLS listener for the HTTP API")
+	f.StringVar(&s.Signing, "signing", "required", "required or enabled")
+	f.StringVar(&s.Encryption, "encryption", "enabled", "off, enabled or required")
+	f.StringVar(&s.Capacity, "capacity", "", "size of the volume, such as 500G (default: what the disk offers)")
+	f.StringVar(&s.Realm, "realm", "", "Kerberos realm")
+	f.StringVar(&s.Keytab, "keytab", "", "keytab of the array's account")
+	f.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
+}
+
+// load merges the configuration file under the flags that were given.
+func (s *settings) load(file string, f *pflag.FlagSet) error {
+	if file == "" {
+		return nil
+	}
+	var from settings
+	meta, err := toml.DecodeFile(file, &from)
+	if err != nil {
+		return fmt.Errorf("configuration file: %w", err)
+	}
+	var problems []error
+	for _, k := range meta.Undecoded() {
+		problems = append(problems, fmt.Errorf("%s: unknown key %q", file, k))
+	}
+	if len(from.User) > 0 {
+		info, err := os.Stat(file)
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			problems = append(problems, fmt.Errorf("%s names users and can be read by others (mode %04o); run chmod 600 %s", file, info.Mode().Perm(), file))
+		}
+	}
+	take := func(name string, to *string, v string) {
+		if meta.IsDefined(name) && !f.Changed(name) {
+			*to = v
+		}
+	}
+	take("data", &s.Data, from.Data)
+	take("listen", &s.Listen, from.Listen)
+	take("admin", &s.Admin, from.Admin)
+	take("signing", &s.Signing, from.Signing)
+	take("encryption", &s.Encryption, from.Encryption)
+	take("capacity", &s.Capacity, from.Capacity)
+	take("realm", &s.Realm, from.Realm)
+	take("keytab", &s.Keytab, from.Keytab)
+	take("log-level", &s.LogLevel, from.LogLevel)
+	if !f.Changed("share") {
+		s.Share = from.Share
+	}
+	if !f.Changed("user") {
+		s.User = from.User
+	}
+	return errors.Join(problems...)
+}
+
+// parseSize reads a size in bytes with an optional K, M, G or T (powers of 1024).
+func parseSize(s string) (int64, error) {
+	text := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(s), "B"), "I")
+	shift := 0
+	if n := len(text); n > 0 {
+		if i := strings.IndexByte("KMGTP", text[n-1]); i >= 0 {
+			shift, text = 10*(i+1), text[:n-1]
+		}
+	}
+	v, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || v < 0 || v > (1<<62)>>shift {
+		return 0, fmt.Errorf("%q is not a size; write bytes or 500G, 2T", s)
+	}
+	return v << shift, nil
+}
+
+// parseUser splits NAME:PASSWORD or NAME:@FILE.
+func parseUser(s string) (name, password string, err error) {
+	name, secret, ok := strings.Cut(s, ":")
+	if !ok || name == "" || secret == "" {
+		return "", "", fmt.Errorf("--user wants NAME:PASSWORD or NAME:@FILE")
+	}
+	if file, isFile := strings.CutPrefix(secret, "@"); isFile {
+		secret, err = readSecret(file, "password")
+	}
+	return name, secret, err
+}

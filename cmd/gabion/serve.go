@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+
+	"gabion/auth"
+	"gabion/server"
+	"gabion/server/admin"
+	"gabion/server/object"
+	"gabion/server/rpc"
+	"gabion/store/block"
+)
+
+const (
+	// exitStopped is the exit code after the volume stopped by itself (a failed
+	// sync): the supervisor is to start the server again.
+	exitStopped = 74
+	// drainTime bounds what SIGTERM waits for.
+	drainTime = 20 * time.Second
+)
+
+func serveCommand() *cobra.Command {
+	var s settings
+	var file string
+	c := &cobra.Command{
+		Use:     "serve",
+		Short:   "Run the server",
+		Example: "  gabion serve\n  gabion serve --listen 0.0.0.0:445 --data /var/lib/gabion --share vms,ca --share iso,readonly",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			s.Data, _ = c.Flags().GetString("data")
+			if err := s.load(file, c.Flags()); err != nil {
+				return err
+			}
+			p, err := s.plan()
+			if err != nil {
+				return err
+			}
+			return p.run(c.Context())
+		},
+	}
+	s.flags(c.Flags())
+	c.Flags().StringVar(&file, "config", "", "TOML file with the same names as the flags")
+	c.Flags().StringVar(&s.TestVFS, "test-vfs", "", "keep the volume on a faulty test file system")
+	_ = c.Flags().MarkHidden("test-vfs")
+	return c
+}
+
+// plan is a checked configuration.
+type plan struct {
+	settings
+	signing    server.Signing
+	encryption server.Encryption
+	shares     []admin.ShareSpec
+	users      [][2]string
+	capacity   int64
+	log        *slog.Logger
+}
+
+// plan checks everything that can be checked without touching the disk, and
+// reports all that is wrong at once.
+func (s settings) plan() (*plan, error) {
+	p := &plan{settings: s}
+	var problems []error
+	note := func(err error) {
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	var err error
+	p.signing, err = server.ParseSigning(s.Signing)
+	note(err)
+	p.encryption, err = server.ParseEncryption(s.Encryption)
+	note(err)
+	if s.Capacity != "" {
+		p.capacity, err = parseSize(s.Capacity)
+		note(err)
+	}
+	shares := s.Share
+	if len(shares) == 0 {
+		shares = []string{"vms,ca"}
+	}
+	for _, text := range shares {
+		spec, err := admin.ParseShare(text)
+		note(err)
+		p.shares = append(p.shares, spec)
+	}
+	for _, text := range s.User {
+		name, password, err := parseUser(text)
+		note(err)
+		p.users = append(p.users, [2]string{name, password})
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		note(fmt.Errorf("--log-level: %q is none of debug, info, warn, error", s.LogLevel))
+	}
+	if _, _, err := net.SplitHostPort(s.Listen); err != nil {
+		note(fmt.Errorf("--listen: %q is not HOST:PORT", s.Listen))
+	}
+	if s.Admin != "" {
+		note(errors.New("--admin: this version answers administrators on DATA/admin.sock only"))
+	}
+	if s.Realm != "" || s.Keytab != "" {
+		note(errors.New("--realm, --keytab: this version does not accept Kerberos yet"))
+	}
+	p.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	return p, errors.Join(problems...)
+}
+
+// array is everything that runs.
+type array struct {
+	*plan
+	volume   *block.Volume
+	users    *auth.Users
+	srv      *server.Server
+	system   *admin.System
+	listener net.Listener
+	socket   net.Listener
+	audit    *os.File
+	failed   chan error // the volume stopped
+}
+
+func (p *plan) run(ctx context.Context) (err error) {
+	a := &array{plan: p, failed: make(chan error, 1)}
+	defer func() { err = errors.Join(err, a.close()) }()
+	if err := os.MkdirAll(p.Data, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	if a.listener, err = listen(p.Listen); err != nil {
+		return err
+	}
+	if err := a.openVolume(); err != nil {
+		return err
+	}
+	first, err := a.openUsers()
+	if err != nil {
+		return err
+	}
+	if err := a.openServer(); err != nil {
+		return err
+	}
+	if a.socket, err = admin.ListenSocket(p.Data); err != nil {
+		return fmt.Errorf("admin socket: %w", err)
+	}
+	if first != "" {
+		a.greet(first)
+	}
+	return a.serve(ctx)
+}
+
+func listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("%s is in use by another program; choose another with --listen", addr)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("no right to listen on %s: ports below 1024 need `setcap cap_net_bind_service=+ep %s` or the shipped unit file", addr, os.Args[0])
+	case err != nil:
+		return nil, fmt.Errorf("--listen: %w", err)
+	}
+	return l, nil
+}
+
+// openServer puts the object store and the SMB server on the volume.
+func (a *array) openServer() error {
+	name := hostName()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	started := time.Now()
+	var err error
+	a.srv, err = server.New(server.Config{
+		Name: name, GUID: a.volume.Info().GUID,
+		Signing: a.signing, Encryption: a.encryption,
+		Auth:    server.Accepting(auth.NewAcceptor(&auth.NTLM{Users: a.users, Name: name, Log: a.log})),
+		Pipes:   &rpc.Host{Name: name, Workgroup: "WORKGROUP", Comment: "Gabion storage array", Started: started},
+		Log:     a.log,
+		Metrics: registry,
+	})
+	if err != nil {
+		return err
+	}
+	objects := object.New(object.Config{
+		Breaker: a.srv.Breaker(),
+		Stopped: func(err error) {
+			select {
+			case a.failed <- err:
+			default:
+			}
+		},
+	})
+	shares, err := admin.OpenShareBook(a.srv, objects.Mount(a.volume), a.users, a.shares)
+	if err != nil {
+		return err
+	}
+	a.audit, err = os.OpenFile(filepath.Join(a.Data, "audit.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("audit log: %w", err)
+	}
+	a.system = &admin.System{
+		Version: version, Started: started, Listen: a.listener.Addr().String(),
+		Server: a.srv, Volume: a.volume, Users: a.users, Shares: shares,
+		Audit:   slog.New(slog.NewJSONHandler(a.audit, nil)),
+		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
+		Check:   a.check,
+	}
+	return nil
+}
+
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		name = "gabion"
+	}
+	name, _, _ = strings.Cut(name, ".")
+	if len(name) > 15 {
+		name = name[:15] // the longest NetBIOS name
+	}
+	return strings.ToUpper(name)
+}
+
+// serve runs until ctx ends or something fails.
+func (a *array) serve(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	adminCtx, stopAdmin := context.WithCancel(context.Background())
+	defer stopAdmin()
+	errs := make(chan error, 2)
+	wg.Go(func() { errs <- admin.ServeSocket(adminCtx, a.socket, a.system) })
+	wg.Go(func() {
+		if err := a.srv.Serve(a.listener); !errors.Is(err, server.ErrClosed) {
+			errs <- err
+		}
+	})
+	fmt.Printf("gabion: ready smb=%s admin=unix:%s\n", a.listener.Addr(), filepath.Join(a.Data, admin.SocketName))
+	select {
+	case <-ctx.Done():
+		return a.drain()
+	case err := <-errs:
+		return errors.Join(err, a.drain())
+	case err := <-a.failed:
+		// No reply may leave any more: what was not acknowledged, clients replay.
+		_ = a.srv.Close()
+		return &exitError{exitStopped, fmt.Errorf("the volume stopped: %w", err)}
+	}
+}
+
+// drain stops accepting, finishes what runs and ends the connections.
+func (a *array) drain() error {
+	a.log.Info("draining")
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	if err := a.srv.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return a.srv.Close()
+}
+
+// close releases what was opened, in reverse order.
+func (a *array) close() (err error) {
+	if a.srv != nil {
+		_ = a.srv.Close()
+	}
+	if a.socket != nil {
+		a.socket.Close()
+	}
+	if a.volume != nil {
+		err = a.volume.Close()
+	}
+	if a.audit != nil {
+		a.audit.Close()
+	}
+	if a.listener != nil {
+		a.listener.Close()
+	}
+	return err
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"gabion/server/admin"
+)
+
+// addVerbs makes a command of every row of the operations table.
+func addVerbs(root *cobra.Command) {
+	ops := admin.Operations()
+	for i := range ops {
+		op := &ops[i]
+		words := strings.Fields(op.Name)
+		parent := root
+		for _, w := range words[:len(words)-1] {
+			parent = group(parent, w)
+		}
+		parent.AddCommand(verb(op, words[len(words)-1]))
+	}
+}
+
+// group finds or makes the command that holds a noun's verbs.
+func group(parent *cobra.Command, word string) *cobra.Command {
+	for _, c := range parent.Commands() {
+		if c.Name() == word {
+			return c
+		}
+	}
+	g := &cobra.Command{
+		Use:   word,
+		Short: "Operations on " + word + "s",
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("unknown command %q for %q; see '%s --help'", args[0], c.CommandPath(), c.CommandPath())
+			}
+			return c.Help()
+		},
+	}
+	parent.AddCommand(g)
+	return g
+}
+
+func verb(op *admin.Operation, word string) *cobra.Command {
+	use := word
+	var positional []admin.Param
+	for _, p := range op.Params {
+		if p.Positional {
+			positional = append(positional, p)
+			if p.Required {
+				use += " " + strings.ToUpper(p.Name)
+			} else {
+				use += " [" + strings.ToUpper(p.Name) + "]"
+			}
+		}
+	}
+	c := &cobra.Command{
+		Use:     use,
+		Short:   op.Summary,
+		Example: "  " + op.Example,
+		Args: func(c *cobra.Command, args []string) error {
+			for i, p := range positional {
+				if p.Required && i >= len(args) {
+					return fmt.Errorf("%s is missing; see '%s --help'", strings.ToUpper(p.Name), c.CommandPath())
+				}
+			}
+			if len(args) > len(positional) {
+				return fmt.Errorf("unexpected argument %q; see '%s --help'", args[len(positional)], c.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error { return call(c, op, positional, args) },
+	}
+	c.Flags().Bool("json", false, "print the result as JSON")
+	for _, p := range op.Params {
+		switch {
+		case p.Positional:
+		case p.Secret:
+			c.Flags().String(p.Name+"-file", "", p.Help+"; a file of mode 0600, or - to be asked")
+		case p.Kind == admin.Bool:
+			c.Flags().Bool(p.Name, false, p.Help)
+		case p.Kind == admin.Number:
+			c.Flags().Int64(p.Name, 0, p.Help)
+		case p.Kind == admin.List:
+			c.Flags().StringArray(p.Name, nil, p.Help+" (may be repeated)")
+		default:
+			c.Flags().String(p.Name, "", p.Help)
+		}
+	}
+	return c
+}
+
+func call(c *cobra.Command, op *admin.Operation, positional []admin.Param, args []string) error {
+	values := map[string]any{}
+	for i, p := range positional {
+		if i < len(args) {
+			values[p.Name] = args[i]
+		}
+	}
+	for _, p := range op.Params {
+		if p.Positional {
+			continue
+		}
+		if err := flagValue(c, p, values); err != nil {
+			return err
+		}
+	}
+	data, _ := c.Flags().GetString("data")
+	client, err := admin.Dial(data)
+	if err != nil {
+		return err
+	}
+	out, err := client.Do(c.Context(), op, values)
+	if err != nil {
+		return err
+	}
+	if asJSON, _ := c.Flags().GetBool("json"); asJSON {
+		return indented(c.OutOrStdout(), out)
+	}
+	return printResult(c.OutOrStdout(), out)
+}
+
+func flagValue(c *cobra.Command, p admin.Param, values map[string]any) error {
+	name := p.Name
+	if p.Secret {
+		name += "-file"
+	}
+	if !c.Flags().Changed(name) {
+		return nil
+	}
+	switch {
+	case p.Secret:
+		file, _ := c.Flags().GetString(name)
+		secret, err := readSecret(file, p.Name)
+		if err != nil {
+			return err
+		}
+		values[p.Name] = secret
+	case p.Kind == admin.Bool:
+		values[p.Name], _ = c.Flags().GetBool(name)
+	case p.Kind == admin.Number:
+		values[p.Name], _ = c.Flags().GetInt64(name)
+	case p.Kind == admin.List:
+		values[p.Name], _ = c.Flags().GetStringArray(name)
+	default:
+		values[p.Name], _ = c.Flags().GetString(name)
+	}
+	return nil
+}
+
+// readSecret reads a secret's only line from a file that nobody else may read,
+// or asks for it on the terminal.
+func readSecret(file, what string) (string, error) {
+	if file == "-" {
+		if !term.IsTerminal(int(os.Stdin.Fd())) {
+			b, err := io.ReadAll(io.LimitReader(os.Stdin, 4096))
+			return strings.TrimRight(string(b), "\r\n"), err
+		}
+		fmt.Fprintf(os.Stderr, "%s: ", what)
+		b, err := term.ReadPassword(int(os.Stdin.Fd()))
+		fmt.Fprintln(os.Stderr)
+		return string(b), err
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("%s can be read by others (mode %04o); run chmod 600 %s", file, info.Mode().Perm(), file)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	secret := strings.TrimRight(string(b), "\r\n")
+	if secret == "" {
+		return "", fmt.Errorf("%s is empty", file)
+	}
+	return secret, nil
+}
+
+func indented(w io.Writer, out json.RawMessage) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(out)
+}
+
+// isRefused reports whether the server said no, as against not being there.
+func isRefused(err error) bool {
+	var e *admin.Error
+	return errors.As(err, &e) && e.Status != http.StatusInternalServerError
+}

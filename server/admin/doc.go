@@ -1,0 +1,16 @@
+// Package admin is the array's HTTP/JSON API and everything derived from it.
+//
+// One table of operations (Operations) names each thing an administrator can do:
+// its words on the command line, its HTTP method and path, its parameters, the
+// role it needs, whether it changes anything, and the handler. Routing,
+// authorisation, audit, the OpenAPI description and the command line's verbs
+// with their help all derive from the row; a new feature adds rows, nothing else.
+//
+//	unix socket DATA/admin.sock ─┐
+//	                             ├─ Handler ─ authorise ─ audit ─ Operation.Run(System)
+//	TLS listener (--admin) ──────┘
+//
+// The socket is protected by its mode (0600) and by the kernel's word on who is
+// at the other end (SO_PEERCRED): the server's own user and root act as
+// super-admin, nobody else gets an answer.
+package admin

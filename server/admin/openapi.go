@@ -1,0 +1,69 @@
+package admin
+
+import "strings"
+
+// OpenAPI describes the table as an OpenAPI 3.1 document.
+func OpenAPI(ops []Operation) map[string]any {
+	paths := map[string]any{}
+	for _, op := range ops {
+		item, _ := paths[op.Path].(map[string]any)
+		if item == nil {
+			item = map[string]any{}
+			paths[op.Path] = item
+		}
+		item[strings.ToLower(op.Method)] = describe(op)
+	}
+	return map[string]any{
+		"openapi": "3.1.0",
+		"info":    map[string]any{"title": "Gabion", "version": "v1"},
+		"paths":   paths,
+	}
+}
+
+func describe(op Operation) map[string]any {
+	var params []any
+	props, required := map[string]any{}, []string{}
+	for _, p := range op.Params {
+		schema := map[string]any{"type": p.Kind.String()}
+		if p.Kind == List {
+			schema["items"] = map[string]any{"type": "string"}
+		}
+		inPath := strings.Contains(op.Path, "{"+p.Name+"}")
+		if inPath || op.Method == "GET" {
+			where := "query"
+			if inPath {
+				where = "path"
+			}
+			params = append(params, map[string]any{
+				"name": p.Name, "in": where, "required": inPath || p.Required,
+				"description": p.Help, "schema": schema,
+			})
+			continue
+		}
+		schema["description"] = p.Help
+		props[p.Name] = schema
+		if p.Required {
+			required = append(required, p.Name)
+		}
+	}
+	d := map[string]any{
+		"operationId": strings.ReplaceAll(op.Name, " ", "_"),
+		"summary":     op.Summary,
+		"description": "Least role: " + op.Role.String() + ". Command line: `" + op.Example + "`",
+		"responses": map[string]any{
+			"200":     map[string]any{"description": "done"},
+			"default": map[string]any{"description": `{"error":{"status":…,"message":…}}`},
+		},
+	}
+	if params != nil {
+		d["parameters"] = params
+	}
+	if len(props) > 0 {
+		schema := map[string]any{"type": "object", "properties": props, "additionalProperties": false}
+		if len(required) > 0 {
+			schema["required"] = required
+		}
+		d["requestBody"] = map[string]any{"content": map[string]any{"application/json": map[string]any{"schema": schema}}}
+	}
+	return d
+}

@@ -1,0 +1,246 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"gabion/auth"
+	"gabion/protocol/dtyp"
+	"gabion/protocol/ntstatus"
+	"gabion/server"
+	"gabion/server/object"
+	"gabion/store"
+)
+
+// ShareSpec is a share as an administrator writes it: NAME[,option…].
+type ShareSpec struct {
+	Name     string   `json:"name"`
+	Path     string   `json:"path"` // folder of the volume, "" for all of it
+	Comment  string   `json:"comment"`
+	CA       bool     `json:"ca"`
+	Encrypt  bool     `json:"encrypt"`
+	ReadOnly bool     `json:"readonly"`
+	ABE      bool     `json:"abe"`
+	Allow    []string `json:"allow"` // principals; empty lets every authenticated user in
+}
+
+// ParseShare reads NAME[,option…] with the options path=DIR, ca, encrypt,
+// readonly, abe, comment=TEXT and allow=PRINCIPAL, which may be repeated.
+func ParseShare(text string) (ShareSpec, error) {
+	words := strings.Split(text, ",")
+	s := ShareSpec{Name: words[0]}
+	if err := server.ValidShareName(s.Name); err != nil {
+		return s, err
+	}
+	for _, w := range words[1:] {
+		option, value, hasValue := strings.Cut(w, "=")
+		flags := map[string]*bool{"ca": &s.CA, "encrypt": &s.Encrypt, "readonly": &s.ReadOnly, "abe": &s.ABE}
+		switch {
+		case flags[option] != nil && !hasValue:
+			*flags[option] = true
+		case option == "path" && value != "":
+			s.Path = strings.Trim(strings.ReplaceAll(value, "/", `\`), `\`)
+		case option == "comment" && hasValue:
+			s.Comment = value
+		case option == "allow" && value != "":
+			s.Allow = append(s.Allow, value)
+		case option == "shared-vhdx":
+			return s, fmt.Errorf("share %q: this version does not serve shared virtual disks (option shared-vhdx)", s.Name)
+		default:
+			return s, fmt.Errorf("share %q: unknown option %q; there are path=DIR, ca, encrypt, readonly, abe, comment=TEXT, allow=PRINCIPAL", s.Name, w)
+		}
+	}
+	return s, nil
+}
+
+const shareBucket = "shares"
+
+// ShareBook keeps the shares that administrators made and puts them, and those
+// named at start, on the server.
+type ShareBook struct {
+	srv   *server.Server
+	vol   *object.Volume
+	users *auth.Users
+
+	mu    sync.Mutex // guards specs
+	specs map[string]ShareSpec
+}
+
+// OpenShareBook adds the given shares, and the kept ones unless one of the same
+// name is given, to the server.
+func OpenShareBook(srv *server.Server, vol *object.Volume, users *auth.Users, given []ShareSpec) (*ShareBook, error) {
+	b := &ShareBook{srv: srv, vol: vol, users: users, specs: map[string]ShareSpec{}}
+	for _, s := range given {
+		if err := b.serve(s); err != nil {
+			return nil, err
+		}
+	}
+	var kept []ShareSpec
+	var bad error
+	err := vol.Store().KV().Scan(shareBucket, "", func(_ string, value []byte) bool {
+		var s ShareSpec
+		bad = json.Unmarshal(value, &s)
+		kept = append(kept, s)
+		return bad == nil
+	})
+	if err = errors.Join(err, bad); err != nil {
+		return nil, fmt.Errorf("reading the kept shares: %w", err)
+	}
+	for _, s := range kept {
+		if _, taken := b.specs[strings.ToUpper(s.Name)]; taken {
+			continue
+		}
+		if err := b.serve(s); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// List returns the shares by name.
+func (b *ShareBook) List() []ShareSpec {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := make([]ShareSpec, 0, len(b.specs))
+	for _, s := range b.specs {
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(x, y ShareSpec) int { return strings.Compare(strings.ToUpper(x.Name), strings.ToUpper(y.Name)) })
+	return list
+}
+
+// Kept lists those that Add made.
+func (b *ShareBook) keep(s ShareSpec) error {
+	value, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return b.apply(store.KVEdit{Bucket: shareBucket, Key: strings.ToUpper(s.Name), Value: value})
+}
+
+func (b *ShareBook) apply(e store.KVEdit) error {
+	pos, err := b.vol.Store().KV().Apply([]store.KVEdit{e})
+	if err != nil {
+		return err
+	}
+	return b.vol.Store().Wait(pos)
+}
+
+// Add makes a share, now and for the starts to come.
+func (b *ShareBook) Add(s ShareSpec) error {
+	if err := b.serve(s); err != nil {
+		return err
+	}
+	return b.keep(s)
+}
+
+// Remove takes a share away; its files stay.
+func (b *ShareBook) Remove(name string) error {
+	sh := b.srv.Share(name)
+	if err := b.srv.RemoveShare(name); err != nil {
+		return err
+	}
+	sh.Tree.Close()
+	b.mu.Lock()
+	delete(b.specs, strings.ToUpper(name))
+	b.mu.Unlock()
+	return b.apply(store.KVEdit{Bucket: shareBucket, Key: strings.ToUpper(name)})
+}
+
+// serve puts a share on the server, making its folder if there is none.
+func (b *ShareBook) serve(s ShareSpec) error {
+	sd, err := b.security(s)
+	if err != nil {
+		return err
+	}
+	if err := b.makeFolder(s.Path); err != nil {
+		return fmt.Errorf("share %q: folder %q: %w", s.Name, s.Path, err)
+	}
+	tree, status := b.vol.Tree(s.Path, object.TreeOptions{
+		Share: s.Name, ReadOnly: s.ReadOnly, ContinuouslyAvailable: s.CA, AccessBasedEnumeration: s.ABE,
+	})
+	if status != ntstatus.Success {
+		return fmt.Errorf("share %q: folder %q: %v", s.Name, s.Path, status)
+	}
+	err = b.srv.AddShare(&server.Share{
+		Name: s.Name, Comment: s.Comment, Tree: tree, Encrypt: s.Encrypt, ReadOnly: s.ReadOnly,
+		AccessBasedEnumeration: s.ABE, Security: sd,
+	})
+	if err != nil {
+		tree.Close()
+		return err
+	}
+	b.mu.Lock()
+	b.specs[strings.ToUpper(s.Name)] = s
+	b.mu.Unlock()
+	return nil
+}
+
+// makeFolder makes the folders of a path that are missing.
+func (b *ShareBook) makeFolder(path string) error {
+	if path == "" {
+		return nil
+	}
+	vol := b.vol.Store()
+	dir, err := vol.Root(store.Live)
+	if err != nil {
+		return err
+	}
+	for _, name := range strings.Split(path, `\`) {
+		next, _, err := vol.Open(dir, name)
+		if errors.Is(err, store.ErrNotFound) {
+			var pos store.Pos
+			next, pos, err = vol.Create(dir, name, store.Init{Dir: true})
+			if err == nil {
+				err = vol.Wait(pos)
+			}
+		}
+		dir.Close()
+		if err != nil {
+			return err
+		}
+		dir = next
+	}
+	dir.Close()
+	return nil
+}
+
+// security is the share's descriptor: who may connect.
+func (b *ShareBook) security(s ShareSpec) (*dtyp.SecurityDescriptor, error) {
+	if len(s.Allow) == 0 {
+		return nil, nil
+	}
+	var aces []dtyp.ACE
+	for _, p := range s.Allow {
+		sid, err := b.principal(p)
+		if err != nil {
+			return nil, fmt.Errorf("share %q: allow=%s: %w", s.Name, p, err)
+		}
+		aces = append(aces, dtyp.ACE{Type: dtyp.AccessAllowed, Mask: dtyp.FileAllAccess, SID: sid})
+	}
+	return &dtyp.SecurityDescriptor{
+		Control: dtyp.SelfRelative | dtyp.DACLPresent,
+		Owner:   dtyp.BuiltinAdministrators, Group: dtyp.BuiltinAdministrators,
+		DACL: dtyp.NewACL(aces...),
+	}, nil
+}
+
+// principal finds a local user, a local group, a well-known name or a SID.
+func (b *ShareBook) principal(name string) (dtyp.SID, error) {
+	if sid, err := dtyp.ParseSID(name); err == nil {
+		return sid, nil
+	}
+	if u, err := b.users.Find(name); err == nil {
+		return u.SID, nil
+	}
+	for _, w := range dtyp.WellKnownSIDs {
+		if strings.EqualFold(w.Name, name) || strings.EqualFold(w.Domain+`\`+w.Name, name) {
+			return w.SID, nil
+		}
+	}
+	return dtyp.SID{}, errors.New("no such user or group; a SID always works")
+}

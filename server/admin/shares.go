@@ -1,0 +1,53 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"gabion/server"
+)
+
+var shareOperations = []Operation{{
+	Name: "share list", Method: "GET", Path: "/v1/shares", Role: RoleReadOnly,
+	Summary: "List the shares",
+	Example: "gabion share list",
+	Run:     func(_ context.Context, s *System, _ *Call) (any, error) { return s.Shares.List(), nil },
+}, {
+	Name: "share add", Method: "POST", Path: "/v1/shares", Role: RoleStorageAdmin, Mutates: true,
+	Summary: "Make a share and its folder, now and for the starts to come",
+	Example: "gabion share add vms,ca,path=tier1/vms",
+	Params: []Param{{Name: "spec", Positional: true, Required: true,
+		Help: "NAME[,option…]: path=DIR, ca, encrypt, readonly, abe, comment=TEXT, allow=PRINCIPAL"}},
+	Run: func(_ context.Context, s *System, c *Call) (any, error) {
+		spec, err := ParseShare(c.Str("spec"))
+		if err != nil {
+			return nil, Errorf(http.StatusBadRequest, "%v", err)
+		}
+		if err := s.Shares.Add(spec); err != nil {
+			return nil, refusal(err)
+		}
+		return spec, nil
+	},
+}, {
+	Name: "share remove", Method: "DELETE", Path: "/v1/shares/{name}", Role: RoleStorageAdmin, Mutates: true,
+	Summary: "Take a share away; its files stay",
+	Example: "gabion share remove iso",
+	Params:  []Param{{Name: "name", Positional: true, Required: true, Help: "the share's name"}},
+	Run: func(_ context.Context, s *System, c *Call) (any, error) {
+		return nil, refusal(s.Shares.Remove(c.Str("name")))
+	},
+}}
+
+// refusal turns what the layers below say into an answer the caller can act on.
+func refusal(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, server.ErrNoShare):
+		return Errorf(http.StatusNotFound, "%v", err)
+	case errors.Is(err, server.ErrShareExists):
+		return Errorf(http.StatusConflict, "%v", err)
+	}
+	return Errorf(http.StatusBadRequest, "%v", err)
+}

@@ -1,0 +1,49 @@
+package admin
+
+import (
+	"context"
+	"time"
+)
+
+var statusOperations = []Operation{{
+	Name: "status", Method: "GET", Path: "/v1/status", Role: RoleReadOnly,
+	Summary: "Say what the array is doing",
+	Example: "gabion status",
+	Run:     status,
+}}
+
+// Status is the array at a glance.
+type Status struct {
+	Version     string  `json:"version"`
+	Listen      string  `json:"listen"`
+	Uptime      string  `json:"uptime"`
+	Connections int     `json:"connections"`
+	Sessions    int     `json:"sessions"`
+	Opens       int     `json:"opens"`
+	Shares      int     `json:"shares"`
+	Capacity    int64   `json:"capacity_bytes"`
+	Used        int64   `json:"used_bytes"`
+	Free        int64   `json:"free_bytes"`
+	Full        float64 `json:"full_percent"`
+	Warning     string  `json:"warning"`
+}
+
+func status(_ context.Context, s *System, _ *Call) (any, error) {
+	space := s.Volume.Space()
+	st := Status{
+		Version: s.Version, Listen: s.Listen, Uptime: time.Since(s.Started).Round(time.Second).String(),
+		Connections: len(s.Server.Connections()), Sessions: len(s.Server.Sessions()), Opens: len(s.Server.Opens()),
+		Shares: len(s.Shares.List()), Capacity: space.Total, Used: space.Used, Free: space.Free,
+	}
+	if space.Total > 0 {
+		// One decimal is what a person reads.
+		st.Full = float64((space.Total-space.Free)*1000/space.Total) / 10
+	}
+	for _, limit := range []float64{95, 90, 80} {
+		if st.Full >= limit {
+			st.Warning = "the volume is more than " + map[float64]string{95: "95", 90: "90", 80: "80"}[limit] + " % full"
+			break
+		}
+	}
+	return st, nil
+}

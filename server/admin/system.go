@@ -1,0 +1,53 @@
+package admin
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"gabion/auth"
+	"gabion/server"
+	"gabion/store"
+)
+
+// System is what the operations work on: the parts of one running array.
+type System struct {
+	Version string
+	Started time.Time
+	Listen  string // where SMB is served
+	Server  *server.Server
+	Volume  store.Volume
+	Users   *auth.Users
+	Shares  *ShareBook
+	Audit   *slog.Logger
+	Metrics http.Handler // nil: none
+	// Check verifies the running volume; see block.Check.
+	Check func(ctx context.Context, report func(Damage)) (CheckResult, error)
+	// Stats are the store's inner figures; nil when the engine has none.
+	Stats func() any
+}
+
+// Damage is one finding of a check.
+type Damage struct {
+	File  string `json:"file"`
+	Range string `json:"range"`
+	What  string `json:"what"`
+}
+
+// CheckResult sums a check up.
+type CheckResult struct {
+	Clean  bool     `json:"clean"`
+	Files  int64    `json:"files"`
+	Bytes  int64    `json:"bytes"`
+	Damage []Damage `json:"damage"`
+}
+
+// Operations is the table. Rows of one noun are together in the file of its name.
+func Operations() []Operation {
+	var all []Operation
+	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, sessionOperations, volumeOperations} {
+		all = append(all, rows...)
+	}
+	return all
+}

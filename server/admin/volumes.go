@@ -1,0 +1,31 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+)
+
+var volumeOperations = []Operation{{
+	Name: "volume stats", Method: "GET", Path: "/v1/volume/stats", Role: RoleReadOnly,
+	Summary: "Show the store's inner figures",
+	Example: "gabion volume stats",
+	Run: func(_ context.Context, s *System, _ *Call) (any, error) {
+		if s.Stats == nil {
+			return s.Volume.Space(), nil
+		}
+		return s.Stats(), nil
+	},
+}, {
+	Name: CheckName, Method: "POST", Path: "/v1/volume/check", Role: RoleStorageAdmin,
+	Summary: "Verify the running volume",
+	Example: "gabion volume check",
+	Run: func(ctx context.Context, s *System, _ *Call) (any, error) {
+		if s.Check == nil {
+			return nil, Errorf(http.StatusNotImplemented, "this volume's engine cannot be checked while it runs")
+		}
+		return s.Check(ctx, func(Damage) {})
+	},
+}}
+
+// CheckName is the operation that `gabion check` calls when a server runs.
+const CheckName = "volume check"

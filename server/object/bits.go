@@ -72,6 +72,7 @@ const (
 	optSynchronousIOAlert     = 0x00000010
 	optSynchronousIONonalert  = 0x00000020
 	optNonDirectoryFile       = 0x00000040
+	optCreateTreeConnection   = 0x00000080
 	optCompleteIfOplocked     = 0x00000100
 	optNoEAKnowledge          = 0x00000200
 	optOpenRemoteInstance     = 0x00000400

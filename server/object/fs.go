@@ -25,7 +25,7 @@ type FS struct {
 	cfg Config
 
 	leaseMu sync.Mutex
-	leases  map[leaseID]*lease // guarded by leaseMu
+	leases  map[leaseID]*grant // guarded by leaseMu
 
 	openMu  sync.Mutex
 	durable map[dtyp.GUID]*Open // by CreateGuid; guarded by openMu
@@ -39,7 +39,7 @@ func New(cfg Config) *FS {
 	}
 	return &FS{
 		cfg:     cfg,
-		leases:  make(map[leaseID]*lease),
+		leases:  make(map[leaseID]*grant),
 		durable: make(map[dtyp.GUID]*Open),
 		apps:    make(map[dtyp.GUID][]*Open),
 	}

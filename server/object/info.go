@@ -1,7 +1,6 @@
 package object
 
 import (
-	"gabion/protocol/dtyp"
 	"gabion/protocol/ntstatus"
 	"gabion/store"
 )
@@ -9,88 +8,135 @@ import (
 // Info is what the FileXxxInformation classes and the CREATE and CLOSE responses
 // say about an open file.
 type Info struct {
-	store.Attr             // of the file; FileAttributes as clients see them, DIRECTORY and NORMAL included
-	Stream     store.Sizes // of the open stream; zero for a directory
+	store.Attr // of the file; FileAttributes as clients see them, DIRECTORY and NORMAL included
+	// Stream are the sizes of the open stream; zero for a directory.
+	Stream store.Sizes
 	// DeletePending as FileStandardInformation shows it.
 	DeletePending bool
 	// Links counts the names that are not being deleted.
 	Links uint32
 }
 
-// BasicChange is FileBasicInformation ([MS-FSCC] 2.4.7) as sent: times of 0 leave one
-// alone, -1 stops and -2 resumes its automatic updates for this open.
-type BasicChange struct {
-	Creation, LastAccess, LastWrite, Change int64
-	FileAttributes                          uint32
+// Info returns the present state of the open file.
+func (o *Open) Info() (Info, ntstatus.Status) {
+	if st := o.enter(); st != ntstatus.Success {
+		return Info{}, st
+	}
+	defer o.leave()
+	o.file.mu.Lock()
+	defer o.file.mu.Unlock()
+	return o.info()
 }
 
-// Info returns the present state of the open file.
-func (o *Open) Info() (Info, ntstatus.Status) { return Info{}, ntstatus.NotImplemented }
+// info is Info for callers that hold File.mu.
+func (o *Open) info() (Info, ntstatus.Status) {
+	a, err := o.file.node.Attr()
+	if err != nil {
+		return Info{}, o.tree.vol.fs.statusOf(err)
+	}
+	i := Info{Attr: a, DeletePending: o.deletePending(), Links: a.Links}
+	i.FileAttributes = visibleAttributes(&a)
+	if d := o.stream.data; d != nil {
+		i.Stream = d.Sizes()
+	}
+	for _, l := range o.file.links {
+		if l.deletePending && !l.unlinked && i.Links > 0 {
+			i.Links--
+		}
+	}
+	return i, ntstatus.Success
+}
 
-// SetBasic is FileBasicInformation ([MS-FSA] 2.1.5.15.2).
-func (o *Open) SetBasic(c BasicChange) (store.Pos, ntstatus.Status) {
-	return 0, ntstatus.NotImplemented
+// visibleAttributes adds the attributes that follow from others.
+func visibleAttributes(a *store.Attr) uint32 {
+	v := a.FileAttributes
+	if a.Dir {
+		v |= attrDirectory
+	}
+	if a.ReparseTag != 0 {
+		v |= attrReparsePoint
+	}
+	if v == 0 {
+		v = attrNormal
+	}
+	return v
 }
 
 // Mode is FileModeInformation's value ([MS-FSA] 2.1.5.12.18).
-func (o *Open) Mode() uint32 { return 0 }
+func (o *Open) Mode() uint32 {
+	o.file.mu.Lock()
+	defer o.file.mu.Unlock()
+	return o.mode
+}
 
 // SetMode is FileModeInformation ([MS-FSA] 2.1.5.15.8).
-func (o *Open) SetMode(mode uint32) ntstatus.Status { return ntstatus.NotImplemented }
+func (o *Open) SetMode(mode uint32) ntstatus.Status {
+	const settable = optWriteThrough | optSequentialOnly | optSynchronousIOAlert | optSynchronousIONonalert
+	o.file.mu.Lock()
+	defer o.file.mu.Unlock()
+	synchronous := uint32(optSynchronousIOAlert | optSynchronousIONonalert)
+	switch {
+	case mode&^settable != 0,
+		mode&synchronous != 0 && o.mode&synchronous == 0,
+		mode&synchronous == 0 && o.mode&synchronous != 0,
+		mode&synchronous == synchronous:
+		return ntstatus.InvalidParameter
+	}
+	o.mode = o.mode&^settable | mode
+	return ntstatus.Success
+}
 
 // Position is Open.CurrentByteOffset.
-func (o *Open) Position() int64 { return 0 }
+func (o *Open) Position() int64 {
+	o.file.mu.Lock()
+	defer o.file.mu.Unlock()
+	return o.position
+}
 
 // SetPosition is FilePositionInformation ([MS-FSA] 2.1.5.15.10).
-func (o *Open) SetPosition(off int64) ntstatus.Status { return ntstatus.NotImplemented }
+func (o *Open) SetPosition(off int64) ntstatus.Status {
+	if off < 0 {
+		return ntstatus.InvalidParameter
+	}
+	o.file.mu.Lock()
+	o.position = off
+	o.file.mu.Unlock()
+	return ntstatus.Success
+}
 
 // Streams lists the data streams, the unnamed one of a file first under "" ([MS-FSA] 2.1.5.12.29).
-func (o *Open) Streams() ([]store.StreamInfo, ntstatus.Status) { return nil, ntstatus.NotImplemented }
+func (o *Open) Streams() ([]store.StreamInfo, ntstatus.Status) {
+	if st := o.enter(); st != ntstatus.Success {
+		return nil, st
+	}
+	defer o.leave()
+	list, err := o.file.node.Streams()
+	if err != nil {
+		return nil, o.tree.vol.fs.statusOf(err)
+	}
+	if o.file.dir {
+		return list, ntstatus.Success
+	}
+	a, err := o.file.node.Attr()
+	if err != nil {
+		return nil, o.tree.vol.fs.statusOf(err)
+	}
+	return append([]store.StreamInfo{{Sizes: a.Sizes}}, list...), ntstatus.Success
+}
 
 // Names lists the hard links ([MS-FSCC] 2.4.21).
-func (o *Open) Names() ([]store.LinkName, ntstatus.Status) { return nil, ntstatus.NotImplemented }
-
-// Security returns the parts of the security descriptor that info selects
-// (SECURITY_INFORMATION, [MS-FSA] 2.1.5.14), self-relative.
-func (o *Open) Security(info uint32) ([]byte, ntstatus.Status) { return nil, ntstatus.NotImplemented }
-
-// SetSecurity replaces the parts that info selects by those of sd ([MS-FSA]
-// 2.1.5.17). It may wait for a break.
-func (o *Open) SetSecurity(info uint32, sd []byte, done func(store.Pos, ntstatus.Status)) *Pending {
-	done(0, ntstatus.NotImplemented)
-	return nil
+func (o *Open) Names() ([]store.LinkName, ntstatus.Status) {
+	if st := o.enter(); st != ntstatus.Success {
+		return nil, st
+	}
+	defer o.leave()
+	n, err := o.file.node.Names()
+	return n, o.tree.vol.fs.statusOf(err)
 }
 
-// EA returns the whole FILE_FULL_EA_INFORMATION list, nil without EAs.
-func (o *Open) EA() ([]byte, ntstatus.Status) { return nil, ntstatus.NotImplemented }
-
-// SetEA merges a FILE_FULL_EA_INFORMATION list: an empty value removes an EA ([MS-FSA] 2.1.5.15.6).
-func (o *Open) SetEA(list []byte) (store.Pos, ntstatus.Status) { return 0, ntstatus.NotImplemented }
-
-// ReparsePoint returns the REPARSE_DATA_BUFFER ([MS-FSA] 2.1.5.10.14).
-func (o *Open) ReparsePoint() ([]byte, ntstatus.Status) { return nil, ntstatus.NotImplemented }
-
-// SetReparsePoint is FSCTL_SET_REPARSE_POINT ([MS-FSA] 2.1.5.10.37).
-func (o *Open) SetReparsePoint(b []byte) (store.Pos, ntstatus.Status) {
-	return 0, ntstatus.NotImplemented
+// fullPath is the path from the volume's root.
+func (o *Open) fullPath() string {
+	o.file.mu.Lock()
+	defer o.file.mu.Unlock()
+	return o.link.path()
 }
-
-// DeleteReparsePoint is FSCTL_DELETE_REPARSE_POINT ([MS-FSA] 2.1.5.10.3).
-func (o *Open) DeleteReparsePoint(b []byte) (store.Pos, ntstatus.Status) {
-	return 0, ntstatus.NotImplemented
-}
-
-// ObjectID returns the FILE_OBJECTID_BUFFER; with create it makes one when there is none
-// (FSCTL_CREATE_OR_GET_OBJECT_ID, FSCTL_GET_OBJECT_ID).
-func (o *Open) ObjectID(create bool) ([64]byte, store.Pos, ntstatus.Status) {
-	return [64]byte{}, 0, ntstatus.NotImplemented
-}
-
-// SetObjectID is FSCTL_SET_OBJECT_ID, with a zero id FSCTL_DELETE_OBJECT_ID.
-func (o *Open) SetObjectID(id [64]byte) (store.Pos, ntstatus.Status) {
-	return 0, ntstatus.NotImplemented
-}
-
-// Snapshots lists the times of the snapshots that show this file, newest first
-// (FSCTL_SRV_ENUMERATE_SNAPSHOTS).
-func (o *Open) Snapshots() ([]dtyp.Filetime, ntstatus.Status) { return nil, ntstatus.NotImplemented }

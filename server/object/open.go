@@ -1,6 +1,10 @@
 package object
 
 import (
+	"sync"
+	"sync/atomic"
+	"time"
+
 	"gabion/protocol/dtyp"
 	"gabion/protocol/ntstatus"
 	"gabion/store"
@@ -8,17 +12,52 @@ import (
 
 // Open is one opening of a stream or directory ([MS-FSA] 2.1.1.6).
 type Open struct {
-	// Tag belongs to the server; it is CreateRequest.Tag until set otherwise.
-	Tag any
-
 	tree    *Tree
-	file    *File
+	file    *File // referenced
 	stream  *Stream
+	link    *Link
 	token   *Token
-	access  uint32
-	share   uint32
+	desired uint32 // as asked for, mapped
+	access  uint32 // GrantedAccess
 	options uint32
+	backup  bool // HasBackupAccess was used
+	restore bool // HasRestoreAccess was used
+	client  dtyp.GUID
+	leaseID leaseID // the key the open came with: TargetOplockKey
+	appID   dtyp.GUID
+	// parentKey is ParentOplockKey: the lease on the directory that the client says is
+	// its own.
+	parentKey leaseID
+	created   time.Time
+
+	tag   atomic.Pointer[any]
+	grant atomic.Pointer[grant] // changed under File.mu
+
+	// gate is held, shared, by every operation that uses the store, and passed
+	// exclusively after closed has been set: nothing reaches the store through a closed open.
+	gate   sync.RWMutex
+	closed atomic.Bool
+
+	// The rest is guarded by File.mu.
+	share         uint32 // SharingMode; a rule may add FILE_SHARE_READ
+	mode          uint32 // FileModeInformation
+	position      int64  // CurrentByteOffset
+	deleteOnClose bool   // Mode.FILE_DELETE_ON_CLOSE
+	sticky        sticky
+	modified      uint32 // notify filters of changes not yet reported: PendingNotifications
+	wrote         bool   // data was written: the parent's lease breaks at close
+	scan          scan
+	watch         *watch
+	durable       Durable
+	away          bool // no session has it
+	scavenger     *time.Timer
+	scavengeRound int
+	lockSeq       lockSequences
 }
+
+// sticky are the times the user has set or frozen by this open
+// ([MS-FSA] 2.1.1.6 UserSetModificationTime, UserSetChangeTime, UserSetAccessTime).
+type sticky struct{ write, change, access bool }
 
 // Tree returns the tree the open was made through.
 func (o *Open) Tree() *Tree { return o.tree }
@@ -26,49 +65,83 @@ func (o *Open) Tree() *Tree { return o.tree }
 // Token returns who opened it.
 func (o *Open) Token() *Token { return o.token }
 
+// Tag returns what belongs to the server: CreateRequest.Tag until SetTag.
+func (o *Open) Tag() any { return *o.tag.Load() }
+
+// SetTag changes it.
+func (o *Open) SetTag(t any) { o.tag.Store(&t) }
+
+// Client returns the ClientGuid the open came from.
+func (o *Open) Client() dtyp.GUID { return o.client }
+
 // ID returns the file's id on its volume.
-func (o *Open) ID() store.FileID { return 0 }
+func (o *Open) ID() store.FileID { return o.file.id }
 
 // Access returns Open.GrantedAccess.
 func (o *Open) Access() uint32 { return o.access }
 
+// DesiredAccess returns what the open was asked for, generic rights mapped.
+func (o *Open) DesiredAccess() uint32 { return o.desired }
+
 // ShareAccess returns Open.SharingMode.
-func (o *Open) ShareAccess() uint32 { return o.share }
+func (o *Open) ShareAccess() uint32 {
+	o.file.mu.Lock()
+	defer o.file.mu.Unlock()
+	return o.share
+}
 
 // Options returns the create options, with FILE_WRITE_THROUGH added on a
 // continuously available share ([MS-SMB2] 3.3.5.9).
 func (o *Open) Options() uint32 { return o.options }
 
 // IsDir reports whether a directory is open.
-func (o *Open) IsDir() bool { return false }
+func (o *Open) IsDir() bool { return o.stream.data == nil }
 
 // StreamName is "" for the unnamed stream and for directories.
-func (o *Open) StreamName() string { return "" }
+func (o *Open) StreamName() string { return o.stream.name }
 
 // Path is the file's present path relative to the tree's root, without a
 // leading backslash and without the stream's name.
-func (o *Open) Path() string { return "" }
-
-// Close closes the open: locks go, waiting operations on it complete, a pending
-// deletion takes place ([MS-FSA] 2.1.5.5). The Info is what CLOSE may return to
-// the client. Closing twice is STATUS_FILE_CLOSED.
-func (o *Open) Close() (Info, store.Pos, ntstatus.Status) {
-	return Info{}, 0, ntstatus.NotImplemented
+func (o *Open) Path() string {
+	o.file.mu.Lock()
+	defer o.file.mu.Unlock()
+	return o.tree.relative(o.link.path())
 }
 
-// AcknowledgeOplock takes an oplock break acknowledgement ([MS-SMB2] 3.3.5.22.1)
-// and returns the level granted.
-func (o *Open) AcknowledgeOplock(to OplockLevel) (OplockLevel, ntstatus.Status) {
-	return 0, ntstatus.NotImplemented
+// has reports whether one of the rights was granted.
+func (o *Open) has(access uint32) bool { return o.access&access != 0 }
+
+// enter lets an operation in that uses the store; STATUS_FILE_CLOSED after close.
+// Every success is followed by leave.
+func (o *Open) enter() ntstatus.Status {
+	o.gate.RLock()
+	if o.closed.Load() {
+		o.gate.RUnlock()
+		return ntstatus.FileClosed
+	}
+	return ntstatus.Success
 }
 
-// AcknowledgeLease takes a lease break acknowledgement ([MS-SMB2] 3.3.5.22.2).
-func (fs *FS) AcknowledgeLease(client, key dtyp.GUID, to Caching) (Caching, ntstatus.Status) {
-	return 0, ntstatus.NotImplemented
+func (o *Open) leave() { o.gate.RUnlock() }
+
+// writable is enter for an operation that changes something: a snapshot's view
+// and a read-only tree refuse.
+func (o *Open) writable() ntstatus.Status {
+	if o.tree.opt.ReadOnly || o.file.view != store.Live {
+		return ntstatus.MediaWriteProtected
+	}
+	return o.enter()
 }
 
-// Oplock returns the oplock the open holds now, OplockLease with a lease.
-func (o *Open) Oplock() OplockLevel { return 0 }
+// through is the position a reply has to wait for, given that of the change and
+// whether the request asked for write-through itself.
+func (o *Open) through(p store.Pos, asked bool) store.Pos {
+	o.tree.vol.note(p)
+	if asked || o.options&optWriteThrough != 0 || o.tree.opt.ContinuouslyAvailable {
+		return p
+	}
+	return 0
+}
 
-// Lease returns the lease's state; ok is false without one.
-func (o *Open) Lease() (li LeaseInfo, ok bool) { return }
+// connected reports whether a session has the open. Caller holds File.mu.
+func (o *Open) connected() bool { return !o.away }

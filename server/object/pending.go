@@ -1,30 +1,31 @@
 package object
 
-import "sync/atomic"
+import "sync"
 
 // Pending is an operation that waits. The zero of *Pending, nil, stands for one
 // that has completed: its completion function has been called.
 type Pending struct {
-	state  atomic.Int32 // pendingWaiting, then pendingDone
-	cancel func()
+	mu     sync.Mutex
+	done   bool
+	cancel func() // takes the operation out of its queue and completes it
 }
-
-const (
-	pendingWaiting = iota
-	pendingDone
-)
 
 // Cancel takes a waiting operation out of its queue and completes it with
 // STATUS_CANCELLED. It does nothing when the operation has completed or is completing;
 // either way the completion function runs exactly once.
 func (p *Pending) Cancel() {
-	if p == nil || !p.claim() {
-		return
+	if p != nil && p.claim() {
+		p.cancel()
 	}
-	p.cancel()
 }
 
 // claim makes the caller the one that completes the operation.
 func (p *Pending) claim() bool {
-	return p.state.CompareAndSwap(pendingWaiting, pendingDone)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.done {
+		return false
+	}
+	p.done = true
+	return true
 }

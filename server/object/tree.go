@@ -1,6 +1,8 @@
 package object
 
 import (
+	"strings"
+
 	"gabion/store"
 )
 
@@ -24,9 +26,10 @@ type TreeOptions struct {
 
 // Tree is a share's window on a volume. It is immutable and safe for concurrent use.
 type Tree struct {
-	vol  *Volume
-	root *File // pinned
-	opt  TreeOptions
+	vol    *Volume
+	root   *File  // referenced
+	prefix string // the root's path on the volume
+	opt    TreeOptions
 }
 
 // Volume returns the volume the tree shows.
@@ -47,3 +50,22 @@ func (t *Tree) OnDurable(p store.Pos, fn func(error)) {
 	}
 	t.vol.store.OnDurable(p, fn)
 }
+
+// relative makes a path from the volume's root one from the tree's.
+func (t *Tree) relative(path string) string {
+	if t.prefix == "" {
+		return path
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(path, t.prefix), `\`)
+}
+
+// absolute is the inverse of relative.
+func (t *Tree) absolute(path string) string {
+	if path == "" {
+		return t.prefix
+	}
+	return joinPath(t.prefix, path)
+}
+
+// FS returns the object store the tree belongs to.
+func (t *Tree) FS() *FS { return t.vol.fs }

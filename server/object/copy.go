@@ -1,0 +1,119 @@
+package object
+
+import (
+	"io"
+
+	"gabion/protocol/ntstatus"
+	"gabion/store"
+)
+
+// mayCopy checks both ends of a copy inside the server.
+func (o *Open) mayCopy(src *Open, srcOff, off, n int64) ntstatus.Status {
+	switch {
+	case o.IsDir() || src.IsDir(), srcOff < 0, off < 0, n < 0, srcOff+n < 0, off+n < 0:
+		return ntstatus.InvalidParameter
+	case !src.has(fileReadData) || !o.has(fileWriteData|fileAppendData):
+		return ntstatus.AccessDenied
+	case src.stream.locked(src, uint64(srcOff), uint64(n), false), o.stream.locked(o, uint64(off), uint64(n), true):
+		return ntstatus.FileLockConflict
+	}
+	return ntstatus.Success
+}
+
+// releaseSource makes holders of write caching on the source give up their data
+// before it is copied. Clients cannot be waited for here: a W grant beside a
+// reader's open is of the same client.
+func (o *Open) releaseSource() {
+	var l later
+	o.file.mu.Lock()
+	o.stream.breakGrants(o, demandRead, &l)
+	o.file.mu.Unlock()
+	l.run()
+}
+
+// CloneRange is FSCTL_DUPLICATE_EXTENTS_TO_FILE ([MS-FSA] 2.1.5.10.4): o is the target.
+func (o *Open) CloneRange(src *Open, srcOff, off, n int64) (store.Pos, ntstatus.Status) {
+	if src.tree.vol != o.tree.vol {
+		return 0, ntstatus.InvalidParameter
+	}
+	if st := o.mayCopy(src, srcOff, off, n); st != ntstatus.Success {
+		return 0, st
+	}
+	if n == 0 {
+		return 0, ntstatus.Success
+	}
+	if srcOff+n > blockUp(src.size(), o.blockSize()) || off+n > blockUp(o.size(), o.blockSize()) {
+		return 0, ntstatus.NotSupported
+	}
+	return o.clone(src, srcOff, off, n)
+}
+
+func (o *Open) blockSize() int64 { return int64(o.tree.vol.store.Info().BlockSize) }
+
+func blockUp(n, block int64) int64 { return (n + block - 1) / block * block }
+
+// clone calls the store, with both opens held.
+func (o *Open) clone(src *Open, srcOff, off, n int64) (store.Pos, ntstatus.Status) {
+	if src != o {
+		if st := src.enter(); st != ntstatus.Success {
+			return 0, st
+		}
+		defer src.leave()
+	}
+	if st := o.writable(); st != ntstatus.Success {
+		return 0, st
+	}
+	defer o.leave()
+	src.releaseSource()
+	n = min(n, src.size()-srcOff)
+	pos, err := o.stream.data.CloneFrom(off, src.stream.data, srcOff, n, o.beforeChange(notifySize|notifyLastWrite))
+	return o.through(pos, false), o.tree.vol.fs.statusOf(err)
+}
+
+// copyBuffer bounds the memory of one CopyRange that cannot clone.
+const copyBuffer = 256 << 10
+
+// CopyRange is one chunk of FSCTL_SRV_COPYCHUNK ([MS-SMB2] 3.3.5.15.6): o is the
+// target. It clones what is aligned and copies the rest.
+func (o *Open) CopyRange(src *Open, srcOff, off, n int64) (copied int64, pos store.Pos, st ntstatus.Status) {
+	if st := o.mayCopy(src, srcOff, off, n); st != ntstatus.Success {
+		return 0, 0, st
+	}
+	if srcOff+n > src.size() {
+		return 0, 0, ntstatus.InvalidViewSize // [MS-SMB2] 3.3.5.15.6.1
+	}
+	if block := o.blockSize(); src.tree.vol == o.tree.vol && srcOff%block == 0 && off%block == 0 && src.stream != o.stream {
+		if whole := n / block * block; whole > 0 {
+			if pos, st = o.clone(src, srcOff, off, whole); st == ntstatus.Success {
+				copied = whole
+			}
+		}
+	}
+	src.releaseSource()
+	buf := make([]byte, min(n-copied, copyBuffer))
+	for copied < n {
+		k, err := src.readRaw(buf[:min(n-copied, copyBuffer)], srcOff+copied)
+		if err != nil || k == 0 {
+			return copied, pos, o.tree.vol.fs.statusOf(err)
+		}
+		p, st := o.Write(buf[:k], off+copied, false)
+		if st != ntstatus.Success {
+			return copied, pos, st
+		}
+		pos, copied = max(pos, p), copied+int64(k)
+	}
+	return copied, pos, ntstatus.Success
+}
+
+// readRaw reads without the checks that were made already.
+func (o *Open) readRaw(p []byte, off int64) (int, error) {
+	if st := o.enter(); st != ntstatus.Success {
+		return 0, nil
+	}
+	defer o.leave()
+	n, err := o.stream.data.ReadAt(p, off)
+	if err == io.EOF {
+		err = nil
+	}
+	return n, err
+}

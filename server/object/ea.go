@@ -1,0 +1,99 @@
+package object
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"gabion/protocol/fscc"
+	"gabion/protocol/ntstatus"
+	"gabion/store"
+)
+
+// EA returns the whole FILE_FULL_EA_INFORMATION list, nil without EAs.
+func (o *Open) EA() ([]byte, ntstatus.Status) {
+	if !o.has(fileReadEA) {
+		return nil, ntstatus.AccessDenied
+	}
+	if st := o.enter(); st != ntstatus.Success {
+		return nil, st
+	}
+	defer o.leave()
+	b, err := o.file.node.Blob(store.BlobEA)
+	return b, o.tree.vol.fs.statusOf(err)
+}
+
+// SetEA merges a FILE_FULL_EA_INFORMATION list: an empty value removes an EA ([MS-FSA] 2.1.5.15.6).
+func (o *Open) SetEA(list []byte) (store.Pos, ntstatus.Status) {
+	if !o.has(fileWriteEA) {
+		return 0, ntstatus.AccessDenied
+	}
+	if st := o.writable(); st != ntstatus.Success {
+		return 0, st
+	}
+	defer o.leave()
+	f := o.file
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a, err := f.node.Attr()
+	if err != nil {
+		return 0, f.vol.fs.statusOf(err)
+	}
+	if a.ReparseTag != 0 {
+		return 0, ntstatus.EasNotSupported
+	}
+	old, err := f.node.Blob(store.BlobEA)
+	if err != nil {
+		return 0, f.vol.fs.statusOf(err)
+	}
+	blob, size, st := mergeEA(old, list)
+	if st != ntstatus.Success {
+		return 0, st
+	}
+	attrs := a.FileAttributes | attrArchive
+	if f.dir {
+		attrs = a.FileAttributes
+	}
+	o.modified |= notifyEA
+	pos, err := f.node.Update(store.Change{
+		FileAttributes: &attrs, Times: o.changed(), EASize: &size,
+		Blobs: map[store.BlobKind][]byte{store.BlobEA: blob},
+	})
+	return o.through(pos, false), f.vol.fs.statusOf(err)
+}
+
+// mergeEA applies a list of changes to a stored list. The result is never nil, so
+// that an empty one removes the blob; size is what FileEaInformation reports.
+func mergeEA(stored, changes []byte) (list []byte, size uint32, st ntstatus.Status) {
+	var have []fscc.EA
+	var err error
+	if len(stored) > 0 {
+		if have, err = fscc.DecodeEAs(stored); err != nil {
+			return nil, 0, ntstatus.EACorruptError
+		}
+	}
+	if len(changes) > 0 {
+		set, err := fscc.DecodeEAs(changes)
+		switch {
+		case errors.Is(err, fscc.ErrEAName):
+			return nil, 0, ntstatus.InvalidEAName
+		case err != nil:
+			return nil, 0, ntstatus.EAListInconsistent
+		}
+		for _, ea := range set {
+			have = slices.DeleteFunc(have, func(h fscc.EA) bool { return strings.EqualFold(h.Name, ea.Name) })
+			if len(ea.Value) > 0 {
+				ea.Name = strings.ToUpper(ea.Name)
+				have = append(have, ea)
+			}
+		}
+	}
+	size = fscc.PackedEASize(have)
+	if size > fscc.MaxEASize-5 {
+		return nil, 0, ntstatus.EATooLarge
+	}
+	if len(have) == 0 {
+		return []byte{}, 0, ntstatus.Success
+	}
+	return fscc.EncodeEAs(have), size, ntstatus.Success
+}

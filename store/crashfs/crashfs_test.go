@@ -264,6 +264,32 @@ func TestRenameLosesNoFile(t *testing.T) {
 	}
 }
 
+// The page cache outlives a process, but no power cut.
+func TestKillWithoutPowerCut(t *testing.T) {
+	fs, base := Mem(nil, Options{})
+	write(t, fs, "/a", "a", true)
+	syncDir(t, fs, "/")
+	f, err := fs.OpenReadWrite("/b", vfs.WriteCategoryUnspecified)
+	ok(t, err)
+	_, err = f.Write([]byte("b"))
+	ok(t, err)
+	next := fs.Kill()
+	if _, err := f.Write([]byte("late")); err == nil {
+		t.Error("a killed process writes")
+	}
+	if f.Sync() == nil {
+		t.Error("a killed process syncs")
+	}
+	ok(t, f.Close())
+	if got := dump(t, next, "/"); got != "/a \"a\"\n/b \"b\"\n" {
+		t.Errorf("the next process sees %s", got)
+	}
+	ok(t, next.Crash(rand.New(rand.NewPCG(1, 1)), 0))
+	if got := dump(t, base, "/"); got != "/a \"a\"\n" {
+		t.Errorf("left %s", got)
+	}
+}
+
 func TestInjectedFaults(t *testing.T) {
 	mem := func(i Injector) vfs.FS {
 		fs, _ := Mem(nil, Options{Inject: i})

@@ -10,6 +10,8 @@
 //	FS.Crash       leaves in the base what a power cut might: any subset of the unsynced
 //	               pages and names besides what was synced; the FS itself goes on in
 //	               memory alone, so that the store above it can be closed in peace
+//	FS.Kill       is kill -9 without the power cut: the next process sees everything, and
+//	              must not take what it finds for durable
 //
 // A file that has no durable name yet keeps its synced pages in the staging
 // directory, which the next New empties: a synced file in an unsynced directory

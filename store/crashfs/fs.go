@@ -29,8 +29,14 @@ type Options struct {
 	IgnoreSync func(path string) bool
 }
 
-// FS implements vfs.FS.
+// FS implements vfs.FS: the disk as one process sees it.
 type FS struct {
+	*disk
+	killed atomic.Bool
+}
+
+// disk is what all processes share.
+type disk struct {
 	base  vfs.FS
 	opt   Options
 	syncs atomic.Int64
@@ -55,8 +61,17 @@ func New(base vfs.FS, opt Options) (*FS, error) {
 	if err := base.MkdirAll(opt.Staging, 0o755); err != nil {
 		return nil, fmt.Errorf("crashfs: staging directory: %w", err)
 	}
-	return &FS{base: base, opt: opt, roots: map[string]*node{}, changed: map[*node]struct{}{}}, nil
+	return &FS{disk: &disk{base: base, opt: opt, roots: map[string]*node{}, changed: map[*node]struct{}{}}}, nil
 }
+
+// Kill is kill -9 of the process without a power cut: fs refuses every change from
+// now on, and the FS returned sees all that was written, synced or not.
+func (fs *FS) Kill() *FS {
+	fs.killed.Store(true)
+	return &FS{disk: fs.disk}
+}
+
+var errKilled = errors.New("crashfs: the process was killed")
 
 // Mem is New over a new memory file system, or over the base of a crashed one.
 func Mem(base vfs.FS, opt Options) (*FS, vfs.FS) {

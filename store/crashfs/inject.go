@@ -54,6 +54,9 @@ type Fault struct {
 type Injector func(Event) *Fault
 
 func (fs *FS) injectWrite(e Event) *Fault {
+	if fs.killed.Load() {
+		return &Fault{Err: errKilled}
+	}
 	if fs.opt.Inject == nil {
 		return nil
 	}

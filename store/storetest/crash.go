@@ -109,12 +109,19 @@ func (s *sim) run() error {
 	return v.Close()
 }
 
-// open opens the engine and settles which of the allowed states it is in.
-func (s *sim) open(fs vfs.FS) (store.Volume, error) {
+// open opens the engine and settles which of the allowed states it is in. What it
+// shows then must last, unless the next crash came while it opened.
+func (s *sim) open(fs *crashfs.FS) (store.Volume, error) {
 	v, err := s.e.Open(fs)
 	if err != nil {
 		return nil, fmt.Errorf("open: %w\n%s", err, s)
 	}
+	sure, log, acked := s.sure, s.log, s.acked
+	defer func() {
+		if fs.Detached() {
+			s.sure, s.log, s.acked = sure, log, acked
+		}
+	}()
 	if err := s.settle(v); err != nil {
 		return nil, err
 	}
@@ -147,7 +154,7 @@ func (s *sim) settle(v store.Volume) error {
 			}
 			diff := Compare(got, want)
 			if len(diff) == 0 {
-				s.sure, s.log = m.Reopen(), nil
+				s.sure, s.log, s.acked = m.Reopen(), nil, 0
 				return nil
 			}
 			if tries++; nearest == nil || len(diff) <= len(nearest) {
@@ -182,41 +189,52 @@ func (s *sim) round() error {
 	behind := s.rng.IntN(4) == 0
 	crashRNG := rand.New(rand.NewPCG(s.rng.Uint64(), 4))
 	w := &work{sim: s}
-	var fs *crashfs.FS
+	var disk *crashfs.FS
 	var crashErr error
 	crash := func(when string) {
-		if fs.Detached() {
-			return
-		}
 		w.ackedAtCrash = store.Pos(w.acked.Load())
-		if crashErr = fs.Crash(crashRNG, keep); crashErr == nil {
-			s.about = fmt.Sprintf("crash %s keeping %d %%, %d workers", when, keep, s.workers)
-		}
+		crashErr = disk.Crash(crashRNG, keep)
+		s.about = fmt.Sprintf("crash %s keeping %d %%, %d workers", when, keep, s.workers)
 	}
 	var once sync.Once
-	fs, _ = crashfs.Mem(s.base, crashfs.Options{OnSync: func(n int64, done bool) {
+	disk, _ = crashfs.Mem(s.base, crashfs.Options{OnSync: func(n int64, done bool) {
 		if n >= at && done == behind {
 			once.Do(func() { crash(fmt.Sprintf("at sync %d (behind it: %v)", n, behind)) })
 		}
 	}})
-	v, err := s.open(fs)
+	v, err := s.open(disk)
 	if err != nil {
 		return err
 	}
 	s.crashes++
-	if fs.Detached() {
-		// It crashed while it opened: nothing that follows can last.
-		s.acked = 0
-		return errors.Join(crashErr, v.Close())
+	if disk.Detached() {
+		return errors.Join(crashErr, v.Close()) // nothing that follows could last
 	}
-	s.acked = 0
-	err = w.operate(v, fs)
+	err = w.operate(v, disk)
+	if err == nil && s.rng.IntN(4) == 0 {
+		if v, err = s.kill(v, disk, w); v == nil {
+			return err
+		}
+	}
 	once.Do(func() { crash("in the end") })
-	if err != nil {
-		return err
+	if len(s.log) > 0 {
+		s.acked = w.ackedAtCrash
 	}
-	s.acked = w.ackedAtCrash
-	return errors.Join(crashErr, v.Close())
+	return errors.Join(err, crashErr, v.Close())
+}
+
+// kill ends the process without a power cut and opens the volume in the next one.
+func (s *sim) kill(v store.Volume, disk *crashfs.FS, w *work) (store.Volume, error) {
+	next := disk.Kill()
+	v.Close() // fails, and gives back the lock
+	s.acked = store.Pos(w.acked.Load())
+	if disk.Detached() {
+		v, err := s.e.Open(next) // the next round judges what the crash left
+		return v, err
+	}
+	s.about = fmt.Sprintf("kill without a power cut, %d workers", s.workers)
+	s.crashes++
+	return s.open(next)
 }
 
 // work is what the workers of one round share.

@@ -1,0 +1,245 @@
+package server
+
+import (
+	"gabion/protocol/dtyp"
+	"gabion/protocol/fscc"
+	"gabion/protocol/ntstatus"
+	"gabion/protocol/smb2"
+	"gabion/server/object"
+	"gabion/store"
+)
+
+// create answers CREATE [MS-SMB2] 3.3.5.9, whose phases are the steps:
+//
+//	decode                 sizes, name, create contexts
+//	validate               "Path Name Validation", what can be refused at once
+//	replay, reconnect      3.3.5.9 (replay), 3.3.5.9.7, 3.3.5.9.12: an open there is already
+//	evict                  3.3.5.9.13
+//	execute                "Open Execution", by the object store, which may wait for breaks
+//	opened                 "Successful Open Initialization", durability
+//	respond                "Response Construction"
+func create(r *request) {
+	c := &creation{r: r}
+	for _, step := range [...]func(*creation) bool{
+		(*creation).decode, (*creation).pipe, (*creation).validate, (*creation).replay, (*creation).reconnect, (*creation).evict,
+	} {
+		if !step(c) {
+			return
+		}
+	}
+	c.execute()
+}
+
+// creation is a CREATE on its way. A step returns false when it has answered.
+type creation struct {
+	r    *request
+	req  smb2.CreateRequest
+	ctx  createContexts
+	name string
+	obj  object.CreateRequest
+	waiting
+}
+
+// fail ends the CREATE with an error.
+func (c *creation) fail(status ntstatus.Status) bool {
+	c.r.fail(status)
+	return false
+}
+
+// decode reads the request and its create contexts.
+func (c *creation) decode() bool {
+	if err := c.req.Decode(c.r.msg); err != nil || len(c.req.Name)%2 != 0 {
+		return c.fail(ntstatus.InvalidParameter)
+	}
+	var status ntstatus.Status
+	if c.ctx, status = c.r.parseContexts(c.req.CreateContexts()); status != ntstatus.Success {
+		return c.fail(status)
+	}
+	c.name = dtyp.DecodeUTF16(c.req.Name)
+	return true
+}
+
+// pipe hands CREATE on IPC$ over.
+func (c *creation) pipe() bool {
+	if !c.r.tree.share.IsPipe() {
+		return true
+	}
+	pipeCreate(c.r, &c.req)
+	return false
+}
+
+// validate is what the server itself checks before it asks the object store, which
+// verifies names, options and access.
+func (c *creation) validate() bool {
+	switch {
+	case c.req.ImpersonationLevel > smb2.ImpersonationDelegate:
+		return c.fail(ntstatus.BadImpersonationLevel)
+	case c.req.CreateOptions&smb2.OptionOpenByFileID != 0:
+		return c.fail(ntstatus.NotSupported) // [MS-SMB2] 2.2.13
+	// "If the FILE_DELETE_ON_CLOSE flag is set and Treeconnect.MaximalAccess does not
+	// include DELETE"
+	case c.req.CreateOptions&smb2.OptionDeleteOnClose != 0 && c.r.tree.maximalAccess&uint32(dtyp.Delete) == 0:
+		return c.fail(ntstatus.AccessDenied)
+	}
+	return true
+}
+
+// execute is "Open Execution".
+func (c *creation) execute() {
+	lease, status := c.ctx.leaseRequest(c.req.RequestedOplockLevel, c.r.dialect())
+	if status != ntstatus.Success {
+		c.fail(status)
+		return
+	}
+	r, share := c.r, c.r.tree.share
+	f := &file{server: r.server(), share: share, client: r.conn.client, asked: c.req, name: c.name}
+	f.asked.Name, f.asked.Contexts = nil, nil
+	c.obj = object.CreateRequest{
+		Token: r.session.identity.Load().Token,
+		Path:  c.name,
+
+		DesiredAccess:  uint32(c.req.DesiredAccess),
+		FileAttributes: c.req.FileAttributes,
+		ShareAccess:    uint32(c.req.ShareAccess),
+		Disposition:    uint32(c.req.CreateDisposition),
+		Options:        uint32(c.req.CreateOptions),
+		MaximalAccess:  r.tree.maximalAccess,
+
+		Oplock:   object.OplockLevel(c.req.RequestedOplockLevel),
+		Lease:    lease,
+		Client:   r.conn.client,
+		Security: c.ctx.sd,
+		EA:       c.ctx.ea,
+		Tag:      f,
+	}
+	if lease == nil && c.req.RequestedOplockLevel == smb2.OplockLevelLease {
+		c.obj.Oplock = object.OplockNone
+	}
+	if c.ctx.allocation != nil {
+		c.obj.Allocation = int64(c.ctx.allocation.Size)
+	}
+	if c.ctx.timewarp != nil {
+		c.obj.Timewarp = c.ctx.timewarp.Timestamp
+	}
+	c.setApp(f)
+	c.on(r, share.Tree.Create(&c.obj, func(res object.CreateResult, status ntstatus.Status) {
+		if status != ntstatus.Success {
+			c.failed(&res, c.reason(status))
+			return
+		}
+		c.opened(f, &res)
+	}))
+}
+
+// setApp is what Successful Open Initialization says of AppInstanceId.
+func (c *creation) setApp(f *file) {
+	if c.ctx.app == nil {
+		return
+	}
+	f.app.id = c.ctx.app.ID
+	c.obj.AppID = c.ctx.app.ID
+	if c.r.dialect() == smb2.Dialect311 {
+		f.app.version = c.ctx.appVersion
+	}
+}
+
+// failed is "Failed Open Handling".
+func (c *creation) failed(res *object.CreateResult, status ntstatus.Status) {
+	if status == ntstatus.StoppedOnSymlink && res.Reparse != nil {
+		if data, ok := symlinkError(res.Reparse); ok {
+			c.r.failSized(status, data)
+			return
+		}
+	}
+	c.r.fail(status)
+}
+
+// symlinkError is [MS-SMB2] 2.2.2.2.1.
+func symlinkError(at *object.Reparse) ([]byte, bool) {
+	var data fscc.ReparseData
+	var link fscc.SymlinkData
+	if data.Decode(at.Data) != nil || link.Decode(&data) != nil {
+		return nil, false
+	}
+	e := smb2.SymlinkError{
+		UnparsedPathLength: uint16(at.Unparsed),
+		SubstituteName:     dtyp.EncodeUTF16(link.SubstituteName),
+		PrintName:          dtyp.EncodeUTF16(link.PrintName),
+	}
+	if link.Relative {
+		e.Flags = smb2.SymlinkRelative
+	}
+	return e.AppendTo(nil), true
+}
+
+// opened is "Successful Open Initialization".
+func (c *creation) opened(f *file, res *object.CreateResult) {
+	f.obj, f.action = res.Open, smb2.CreateAction(res.Action)
+	o, status := c.r.newOpen(f, 0)
+	if status != ntstatus.Success {
+		res.Open.Close()
+		c.fail(status)
+		return
+	}
+	f.attach(o)
+	c.makeDurable(f, res)
+	resp := c.response(f, res.Action, &res.Info)
+	b := smb2.NewContextBuilder(make([]byte, 0, smallBody))
+	if res.Oplock == object.OplockLease {
+		addLease(&b, &res.Lease)
+	}
+	c.addDurable(&b, f)
+	c.addInfo(&b, f, &res.Info)
+	c.respond(f, resp, &b, res.Pos)
+}
+
+// response is "Response Construction", without the contexts.
+func (c *creation) response(f *file, action uint32, i *object.Info) *smb2.CreateResponse {
+	resp := &smb2.CreateResponse{
+		OplockLevel:    smb2.OplockLevel(f.obj.Oplock()),
+		CreateAction:   smb2.CreateAction(action),
+		CreationTime:   i.CreationTime,
+		LastAccessTime: i.LastAccessTime,
+		LastWriteTime:  i.LastWriteTime,
+		ChangeTime:     i.ChangeTime,
+		AllocationSize: uint64(i.Stream.Allocated),
+		EndOfFile:      uint64(i.Stream.Size),
+		FileAttributes: i.FileAttributes,
+		FileID:         f.id,
+	}
+	if c.r.dialect().Is3x() && i.ReparseTag != 0 && c.req.CreateOptions&smb2.OptionOpenReparsePoint == 0 {
+		resp.Flags |= smb2.CreateFlagReparsePoint
+	}
+	return resp
+}
+
+func addLease(b *smb2.ContextBuilder, li *object.LeaseInfo) {
+	l := leaseResponse(li)
+	b.Add(smb2.ContextLease, l.AppendTo(nil))
+}
+
+// addInfo adds what the client wants to know of the file: 3.3.5.9.5, 3.3.5.9.9.
+func (c *creation) addInfo(b *smb2.ContextBuilder, f *file, i *object.Info) {
+	if m := c.ctx.maximal; m != nil {
+		var resp smb2.MaximalAccessResponse
+		if m.HasTimestamp && m.Timestamp != 0 && m.Timestamp == i.ChangeTime {
+			resp.QueryStatus = ntstatus.NoneMapped
+		} else {
+			granted, status := f.obj.MaximalAccess(c.r.tree.maximalAccess)
+			resp.QueryStatus, resp.MaximalAccess = status, dtyp.AccessMask(granted)
+		}
+		b.Add(smb2.ContextMaximalAccess, resp.AppendTo(nil))
+	}
+	if c.ctx.onDisk {
+		id := smb2.OnDiskID{DiskFileID: uint64(f.obj.ID()), VolumeID: volumeID(f.obj.Tree().Store())}
+		b.Add(smb2.ContextOnDiskID, id.AppendTo(nil))
+	}
+}
+
+// respond sends the response when what the CREATE did is durable.
+func (c *creation) respond(f *file, resp *smb2.CreateResponse, contexts *smb2.ContextBuilder, pos store.Pos) {
+	resp.Contexts = contexts.Bytes()
+	body := resp.AppendTo(c.r.reserve(smallBody + len(resp.Contexts)))
+	c.r.durably(f.obj.Tree(), pos, ntstatus.Success, body)
+	f.nowAnswered()
+}

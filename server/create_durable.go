@@ -1,0 +1,286 @@
+package server
+
+import (
+	"time"
+
+	"gabion/protocol/dtyp"
+	"gabion/protocol/ntstatus"
+	"gabion/protocol/smb2"
+	"gabion/server/object"
+)
+
+const (
+	// durableTimeout is Open.DurableOpenTimeout of durable handles of the first version: note 335.
+	durableTimeout = 2 * time.Minute
+	// A second version's timeout is what the client asks for, at most this
+	// (3.3.5.9.10), or the default if it asks for none: note 344.
+	maxDurableTimeout     = 300 * time.Second
+	defaultDurableTimeout = 60 * time.Second
+)
+
+// owner is who an open belongs to: Open.DurableOwner.
+func (r *request) owner() string {
+	return r.session.identity.Load().Token.User.String()
+}
+
+// persists reports whether an open may be persistent here.
+func (r *request) persists() bool {
+	return r.tree.share.ContinuouslyAvailable && r.conn.serverCaps&smb2.CapPersistentHandles != 0
+}
+
+// makeDurable decides on durability: 3.3.5.9.6 and 3.3.5.9.10.
+func (c *creation) makeDurable(f *file, res *object.CreateResult) {
+	r := c.r
+	// What makes a client notice that others want the file, so that it is fair to keep
+	// it for an absent one.
+	kept := !f.obj.IsDir() && (res.Oplock == object.OplockBatch ||
+		res.Oplock == object.OplockLease && res.Lease.State&object.CacheHandle != 0)
+	d := object.Durable{Owner: r.owner(), Timeout: durableTimeout}
+	switch {
+	case c.ctx.durableV2 != nil:
+		q := c.ctx.durableV2
+		d.CreateGUID, d.Timeout = q.CreateGUID, grantedTimeout(q.Timeout)
+		switch {
+		case f.obj.IsDir():
+		case q.Flags&smb2.DurableFlagPersistent != 0 && r.persists():
+			d.Kind = object.Persistent
+		case kept:
+			d.Kind = object.DurableV2
+		}
+		f.obj.SetDurable(d)
+		r.open.replayEligible.Store(d.Kind == object.Persistent || !f.obj.IsDir() &&
+			f.granted(dtyp.FileReadData|dtyp.FileExecute|dtyp.FileWriteData|dtyp.FileAppendData|dtyp.Delete))
+	case c.ctx.durable != nil && kept:
+		d.Kind = object.DurableV1
+		f.obj.SetDurable(d)
+	}
+}
+
+func grantedTimeout(ms uint32) time.Duration {
+	if ms == 0 {
+		return defaultDurableTimeout
+	}
+	return min(time.Duration(ms)*time.Millisecond, maxDurableTimeout)
+}
+
+// addDurable adds the response contexts 2.2.14.2.3 and 2.2.14.2.12, for what was
+// granted only: note 342.
+func (c *creation) addDurable(b *smb2.ContextBuilder, f *file) {
+	d := f.obj.Durable()
+	switch {
+	case d.Kind == object.NotDurable:
+	case c.ctx.durableV2 != nil:
+		resp := smb2.DurableResponseV2{Timeout: uint32(d.Timeout / time.Millisecond)}
+		if d.Kind == object.Persistent {
+			resp.Flags = smb2.DurableFlagPersistent
+		}
+		b.Add(smb2.ContextDurableRequestV2, resp.AppendTo(nil))
+	case c.ctx.durable != nil && c.ctx.reconnect == nil:
+		b.Add(smb2.ContextDurableRequest, (&smb2.DurableResponse{}).AppendTo(nil))
+	}
+}
+
+// fileOf is what the server knows of an open of the object store.
+func fileOf(o *object.Open) *file {
+	if o == nil {
+		return nil
+	}
+	f, _ := o.Tag().(*file)
+	return f
+}
+
+// replay looks for the open that a lost response of this CREATE was about: 3.3.5.9,
+// after "Create Context Validation", and 3.3.5.9.10.
+func (c *creation) replay() bool {
+	q := c.ctx.durableV2
+	if q == nil {
+		return true
+	}
+	f := fileOf(c.r.tree.share.Tree.FS().FindCreateGUID(q.CreateGUID))
+	if f == nil {
+		return true
+	}
+	f.mu.Lock()
+	current := f.current
+	f.mu.Unlock()
+	if current != nil && f.client == c.r.conn.client && current.replayEligible.Load() {
+		return c.replayed(f, current)
+	}
+	if f.obj.Durable().Kind == object.Persistent && q.Flags&smb2.DurableFlagPersistent != 0 && c.r.persists() {
+		return c.reclaim(f, current)
+	}
+	return true
+}
+
+// replayed answers a CREATE that has been carried out before.
+func (c *creation) replayed(f *file, current *open) bool {
+	if !c.r.isReplay() {
+		return c.fail(ntstatus.DuplicateObjectid)
+	}
+	d := f.obj.Durable()
+	li, leased := f.obj.Lease()
+	switch {
+	case d.Owner != c.r.owner():
+		return c.fail(ntstatus.AccessDenied)
+	case leased && (c.ctx.lease == nil || dtyp.GUID(c.ctx.lease.Key) != li.Key):
+		return c.fail(ntstatus.AccessDenied)
+	case current.session != c.r.session:
+		return c.fail(ntstatus.DuplicateObjectid)
+	case d.Kind == object.Persistent && c.ctx.durableV2.Flags&smb2.DurableFlagPersistent == 0:
+		return c.fail(ntstatus.InvalidParameter)
+	}
+	c.r.open = current
+	return c.again(f, uint32(f.action))
+}
+
+// reclaim gives a persistent open back to a client that lost even the response which
+// told it about the open.
+func (c *creation) reclaim(f *file, current *open) bool {
+	switch {
+	case current != nil:
+		return c.fail(ntstatus.FileNotAvailable)
+	case f.obj.Durable().Owner != c.r.owner():
+		return c.fail(ntstatus.AccessDenied)
+	case f.asked.CreateOptions != c.req.CreateOptions, f.asked.DesiredAccess != c.req.DesiredAccess,
+		f.asked.ShareAccess != c.req.ShareAccess:
+		return c.fail(ntstatus.ContextMismatch)
+	}
+	return c.reattach(f) && c.again(f, uint32(f.action))
+}
+
+// again answers with an open there was before.
+func (c *creation) again(f *file, action uint32) bool {
+	i, status := f.obj.Info()
+	if status != ntstatus.Success {
+		return c.fail(status)
+	}
+	b := smb2.NewContextBuilder(make([]byte, 0, smallBody))
+	if li, ok := f.obj.Lease(); ok {
+		addLease(&b, &li)
+	}
+	c.addDurable(&b, f)
+	c.addInfo(&b, f, &i)
+	c.respond(f, c.response(f, action, &i), &b, 0)
+	return false
+}
+
+// reattach gives a disconnected open to the request's session: "Open.Connection …
+// Open.Session … Open.TreeConnect … Open.FileId" of 3.3.5.9.7 and 3.3.5.9.12.
+func (c *creation) reattach(f *file) bool {
+	if !f.obj.Reconnect(f) {
+		return c.fail(ntstatus.ObjectNameNotFound)
+	}
+	f.server.durables.remove(f)
+	o, status := c.r.newOpen(f, f.persistent)
+	if status != ntstatus.Success {
+		if !f.Detach(ReasonSessionLost) {
+			f.Close(ReasonSessionLost)
+		}
+		return c.fail(status)
+	}
+	f.attach(o)
+	return true
+}
+
+// reconnect is 3.3.5.9.7 and 3.3.5.9.12: nothing is opened.
+func (c *creation) reconnect() bool {
+	switch {
+	case c.ctx.reconnect != nil:
+		c.reconnectTo(c.r.server().durables.find(c.ctx.reconnect.FileID.Persistent), false)
+		return false
+	case c.ctx.reconnectV2 != nil:
+		q := c.ctx.reconnectV2
+		f := c.r.server().durables.find(q.FileID.Persistent)
+		if f == nil && q.Flags&smb2.DurableFlagPersistent != 0 && c.r.persists() {
+			f = fileOf(c.r.tree.share.Tree.FS().FindCreateGUID(q.CreateGUID))
+		}
+		if f != nil && f.obj.Durable().CreateGUID != q.CreateGUID {
+			f = nil
+		}
+		c.reconnectTo(f, q.Flags&smb2.DurableFlagPersistent != 0)
+		return false
+	}
+	return true
+}
+
+// reconnectTo checks whether f may be had back, and answers.
+func (c *creation) reconnectTo(f *file, persistent bool) {
+	status := ntstatus.ObjectNameNotFound
+	if f != nil {
+		status = c.mayReconnect(f, persistent)
+	}
+	if status != ntstatus.Success {
+		c.fail(status)
+		return
+	}
+	if c.reattach(f) {
+		c.ctx.onDisk, c.ctx.maximal = false, nil // 3.3.5.9.9
+		c.again(f, uint32(smb2.ActionOpened))
+	}
+}
+
+// mayReconnect are the conditions of both sections. Deviation: a persistent open is also
+// durable, but needs neither a batch oplock nor an H lease, as the connection's loss does
+// not ask for them either.
+func (c *creation) mayReconnect(f *file, persistent bool) ntstatus.Status {
+	d := f.obj.Durable()
+	li, leased := f.obj.Lease()
+	durable := d.Kind == object.DurableV1 || d.Kind == object.DurableV2
+	v1 := c.ctx.reconnect != nil
+	switch {
+	case leased && f.client != c.r.conn.client,
+		d.Kind == object.NotDurable,
+		v1 != (d.Kind == object.DurableV1) && d.Kind != object.Resilient,
+		!v1 && d.Kind == object.Persistent && !persistent,
+		leased != (c.ctx.lease != nil),
+		leased && (dtyp.GUID(c.ctx.lease.Key) != li.Key || c.ctx.lease.V2 != li.V2),
+		durable && !leased && f.obj.Oplock() != object.OplockBatch,
+		durable && leased && li.State&object.CacheHandle == 0,
+		f.obj.Tree() != c.r.tree.share.Tree:
+		return ntstatus.ObjectNameNotFound
+	case leased && !c.namesSame(f):
+		return ntstatus.InvalidParameter
+	case persistent && d.Kind != object.Persistent:
+		return ntstatus.InvalidParameter
+	case d.Owner != c.r.owner():
+		return ntstatus.AccessDenied
+	}
+	return ntstatus.Success
+}
+
+// namesSame compares Open.Lease.FileName with the request's, unless the file is to be
+// deleted (Lease.FileDeleteOnClose).
+func (c *creation) namesSame(f *file) bool {
+	if i, status := f.obj.Info(); status == ntstatus.Success && i.DeletePending {
+		return true
+	}
+	return fold(f.path()) == fold(c.name)
+}
+
+// evict is 3.3.5.9.13: the open that another host has for the same instance of an
+// application makes way, unless it is of a later version.
+func (c *creation) evict() bool {
+	app := c.ctx.app
+	if app == nil {
+		return true
+	}
+	share := c.r.tree.share
+	for _, o := range share.Tree.FS().FindAppInstance(share.Tree, app.ID, c.name, c.r.conn.client) {
+		f := fileOf(o)
+		if f == nil {
+			continue
+		}
+		if v := f.app.version; v != nil {
+			asked := c.ctx.appVersion
+			if asked == nil || c.r.dialect() == smb2.Dialect311 && !v.Less(*asked) {
+				return c.fail(ntstatus.FileForcedClosed)
+			}
+		}
+		// "If the maximal access includes GENERIC_READ access, the server MUST close the open"
+		granted, status := f.obj.MaximalAccess(c.r.tree.maximalAccess)
+		if status == ntstatus.Success && dtyp.AccessMask(granted).Has(dtyp.FileGenericRead) {
+			f.obj.ForceClose()
+		}
+	}
+	return true
+}

@@ -1,0 +1,195 @@
+package server
+
+import (
+	"sync"
+
+	"gabion/protocol/dtyp"
+	"gabion/protocol/ntstatus"
+	"gabion/protocol/smb2"
+	"gabion/server/object"
+	"gabion/store"
+)
+
+// file is the LocalOpen of a file or directory on a disk share: an open of the
+// object store, and what [MS-SMB2] 3.3.1.10 remembers of the CREATE that made it. It
+// outlives the open of a connection when it is durable.
+type file struct {
+	server *Server
+	share  *Share
+	client clientID // Open.ClientGuid
+	obj    *object.Open
+
+	// As requested, for a later replay or reconnect.
+	asked  smb2.CreateRequest // without Name and Contexts
+	name   string             // Open.FileName
+	action smb2.CreateAction
+	app    appInstance
+
+	persistent uint64 // Open.DurableFileId; constant from the first attach on
+
+	mu       sync.Mutex
+	current  *open           // nil while disconnected; guarded by mu
+	id       smb2.FileID     // of current, or of the last one; guarded by mu
+	answered bool            // CREATE was answered: breaks may be sent; guarded by mu
+	held     []func()        // breaks that wait for that; guarded by mu
+	eaIndex  int             // Open.CurrentEaIndex, from 0; guarded by mu
+	last     object.Info     // what CLOSE returns; guarded by mu
+	closePos store.Pos       // guarded by mu
+	closed   ntstatus.Status // guarded by mu
+}
+
+// file is what the request's open is of, nil if that is a pipe.
+func (r *request) file() *file {
+	f, _ := r.open.local.(*file)
+	return f
+}
+
+// attach makes o the open of f.
+func (f *file) attach(o *open) {
+	f.mu.Lock()
+	f.current, f.id, f.answered = o, o.id, false
+	f.persistent = o.id.Persistent
+	f.mu.Unlock()
+}
+
+// whenAnswered runs fn once the client knows the open: now, or right behind the
+// CREATE response. A break that overtook it would name an open that the client has
+// never heard of.
+func (f *file) whenAnswered(fn func()) {
+	f.mu.Lock()
+	if !f.answered {
+		f.held = append(f.held, fn)
+		f.mu.Unlock()
+		return
+	}
+	f.mu.Unlock()
+	fn()
+}
+
+// nowAnswered is called when the CREATE response is on its way.
+func (f *file) nowAnswered() {
+	for {
+		f.mu.Lock()
+		held := f.held
+		f.held = nil
+		if held == nil {
+			f.answered = true
+			f.mu.Unlock()
+			return
+		}
+		f.mu.Unlock()
+		for _, fn := range held {
+			fn()
+		}
+	}
+}
+
+// Close implements LocalOpen: [MS-SMB2] 3.3.4.17.
+func (f *file) Close(why Reason) {
+	f.server.durables.remove(f)
+	info, pos, status := f.obj.Close()
+	f.mu.Lock()
+	f.current = nil
+	f.last, f.closePos, f.closed = info, pos, status
+	f.mu.Unlock()
+}
+
+// Detach implements LocalOpen: [MS-SMB2] 3.3.7.1. A logoff closes durable opens
+// ([MS-SMB2] 3.3.5.6), the loss of the connection does not.
+func (f *file) Detach(why Reason) bool {
+	if why != ReasonSessionLost && why != ReasonShutdown {
+		return false
+	}
+	f.mu.Lock()
+	f.current = nil
+	f.mu.Unlock()
+	f.server.durables.add(f)
+	if f.obj.Disconnect() {
+		return true
+	}
+	f.server.durables.remove(f)
+	return false
+}
+
+// Describe implements LocalOpen.
+func (f *file) Describe(info *OpenInfo) {
+	info.Path = f.path()
+	info.Directory = f.obj.IsDir()
+	info.Access = dtyp.AccessMask(f.obj.Access())
+	info.ShareAccess = f.obj.ShareAccess()
+	info.Caching = f.caching()
+	info.Durable = durableNames[f.obj.Durable().Kind]
+}
+
+var durableNames = [...]string{object.NotDurable: "", object.DurableV1: "durable", object.DurableV2: "durable",
+	object.Resilient: "resilient", object.Persistent: "persistent"}
+
+// path is the path relative to the share, with the stream if it is a named one.
+func (f *file) path() string {
+	if s := f.obj.StreamName(); s != "" {
+		return f.obj.Path() + ":" + s
+	}
+	return f.obj.Path()
+}
+
+func (f *file) caching() string {
+	if li, ok := f.obj.Lease(); ok {
+		return li.State.String()
+	}
+	switch f.obj.Oplock() {
+	case object.OplockII:
+		return "II"
+	case object.OplockExclusive:
+		return "exclusive"
+	case object.OplockBatch:
+		return "batch"
+	}
+	return "-"
+}
+
+// durableTable finds the disconnected files by their persistent id, which is
+// Open.DurableFileId.
+type durableTable struct {
+	mu   sync.Mutex
+	byID map[uint64]*file // guarded by mu
+}
+
+func (t *durableTable) add(f *file) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byID == nil {
+		t.byID = make(map[uint64]*file)
+	}
+	t.byID[f.persistent] = f
+}
+
+func (t *durableTable) remove(f *file) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byID[f.persistent] == f {
+		delete(t.byID, f.persistent)
+	}
+}
+
+func (t *durableTable) find(persistent uint64) *file {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byID[persistent]
+}
+
+// durably answers with status and body when pos is durable; a store that stopped
+// answers nothing any more, see design.md's durability contract.
+func (r *request) durably(t *object.Tree, pos store.Pos, status ntstatus.Status, body []byte) {
+	if pos == 0 {
+		r.finish(status, body)
+		return
+	}
+	t.OnDurable(pos, func(err error) {
+		if err != nil {
+			r.conn.fail("store stopped")
+			r.fail(ntstatus.UnexpectedIOError)
+			return
+		}
+		r.finish(status, body)
+	})
+}

@@ -1,0 +1,151 @@
+package server
+
+import (
+	"sync/atomic"
+
+	"gabion/protocol/ntstatus"
+	"gabion/protocol/smb2"
+	"gabion/server/object"
+)
+
+// lock answers LOCK [MS-SMB2] 3.3.5.14.
+func lock(r *request) {
+	var req smb2.LockRequest
+	f := r.file()
+	if f == nil {
+		r.fail(ntstatus.InvalidDeviceRequest)
+		return
+	}
+	if err := req.Decode(r.msg); err != nil || len(req.Locks) == 0 {
+		r.fail(ntstatus.InvalidParameter)
+		return
+	}
+	// Lock sequence verification.
+	if r.sequencesLocks(f) && f.obj.LockReplayed(req.LockSequence) {
+		r.ok(&smb2.Empty{})
+		return
+	}
+	if req.Locks[0].Flags&smb2.LockFlagUnlock != 0 {
+		r.unlock(&req, f)
+		return
+	}
+	r.lock(&req, f)
+}
+
+// sequencesLocks reports whether lock sequences count for the open: not in 2.0.2; for opens that
+// survive a disconnect, and for all where several channels may carry a request twice.
+func (r *request) sequencesLocks(f *file) bool {
+	if r.dialect() == smb2.Dialect202 {
+		return false
+	}
+	return r.dialect().Is3x() && r.conn.serverCaps&smb2.CapMultiChannel != 0 || f.obj.Durable().Kind != object.NotDurable
+}
+
+// unlock is 3.3.5.14.1. What was unlocked before an error stays unlocked.
+func (r *request) unlock(req *smb2.LockRequest, f *file) {
+	for _, l := range req.Locks {
+		status := ntstatus.InvalidParameter
+		if l.Flags == smb2.LockFlagUnlock {
+			status = f.obj.Unlock(l.Offset, l.Length)
+		}
+		if status != ntstatus.Success {
+			r.fail(status)
+			return
+		}
+	}
+	r.locked(req.LockSequence, f)
+}
+
+// locked ends a LOCK that succeeded.
+func (r *request) locked(sequence uint32, f *file) {
+	if r.sequencesLocks(f) {
+		f.obj.LockDone(sequence)
+	}
+	r.ok(&smb2.Empty{})
+}
+
+// lock is 3.3.5.14.2.
+func (r *request) lock(req *smb2.LockRequest, f *file) {
+	// Only the first element's flag decides whether several locks may be asked for, as
+	// on Windows: note 373.
+	if len(req.Locks) > 1 && req.Locks[0].Flags&smb2.LockFlagFailImmediately == 0 {
+		r.fail(ntstatus.InvalidParameter)
+		return
+	}
+	if len(req.Locks) == 1 {
+		r.lockOne(req, f)
+		return
+	}
+	for i, l := range req.Locks {
+		status := validLockFlags(l.Flags)
+		if status == ntstatus.Success {
+			f.obj.Lock(rangeOf(l), false, func(s ntstatus.Status) { status = s })
+		}
+		if status == ntstatus.Success {
+			continue
+		}
+		// "MUST unlock any ranges locked as part of processing the previous entries"
+		for _, undo := range req.Locks[:i] {
+			f.obj.Unlock(undo.Offset, undo.Length)
+		}
+		r.fail(status)
+		return
+	}
+	r.locked(req.LockSequence, f)
+}
+
+// lockOne takes a single lock, which may wait.
+func (r *request) lockOne(req *smb2.LockRequest, f *file) {
+	l := req.Locks[0]
+	if status := validLockFlags(l.Flags); status != ntstatus.Success {
+		r.fail(status)
+		return
+	}
+	sequence := req.LockSequence
+	var w waiting
+	w.on(r, f.obj.Lock(rangeOf(l), l.Flags&smb2.LockFlagFailImmediately == 0, func(status ntstatus.Status) {
+		if status != ntstatus.Success {
+			r.fail(w.reason(status))
+			return
+		}
+		r.locked(sequence, f)
+	}))
+}
+
+// validLockFlags accepts the combinations of [MS-SMB2] 2.2.26.1.
+func validLockFlags(flags smb2.LockFlags) ntstatus.Status {
+	switch flags &^ smb2.LockFlagFailImmediately {
+	case smb2.LockFlagSharedLock, smb2.LockFlagExclusiveLock:
+		return ntstatus.Success
+	}
+	return ntstatus.InvalidParameter
+}
+
+func rangeOf(l smb2.LockElement) object.LockRange {
+	return object.LockRange{Off: l.Offset, Len: l.Length, Exclusive: l.Flags&smb2.LockFlagExclusiveLock != 0}
+}
+
+// waiting ties an operation of the object store that may wait to its request.
+type waiting struct {
+	refused atomic.Uint32 // why the request may not wait
+}
+
+// on makes the request wait for p, nil meaning that it need not. When it may not
+// wait the operation is cancelled, and ends with the reason for that.
+func (w *waiting) on(r *request, p *object.Pending) {
+	if p == nil {
+		return
+	}
+	if status := r.pend(p.Cancel); status != ntstatus.Success {
+		w.refused.Store(uint32(status))
+		p.Cancel()
+	}
+}
+
+// reason turns the STATUS_CANCELLED of a wait that was refused into the reason.
+func (w *waiting) reason(status ntstatus.Status) ntstatus.Status {
+	if s := w.refused.Load(); s != 0 && status == ntstatus.Cancelled {
+		return ntstatus.Status(s)
+	}
+	return status
+}

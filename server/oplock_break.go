@@ -1,0 +1,158 @@
+package server
+
+import (
+	"gabion/protocol/dtyp"
+	"gabion/protocol/ntstatus"
+	"gabion/protocol/smb2"
+	"gabion/server/object"
+)
+
+// oplockBreak takes the acknowledgement of an oplock or of a lease break [MS-SMB2] 3.3.5.22.
+func oplockBreak(r *request) {
+	if smb2.BreakStructureSize(r.msg) == smb2.LeaseBreakSize && r.dialect() != smb2.Dialect202 {
+		acknowledgeLease(r)
+		return
+	}
+	acknowledgeOplock(r)
+}
+
+// acknowledgeOplock is 3.3.5.22.1.
+func acknowledgeOplock(r *request) {
+	var ack smb2.OplockBreak
+	if err := ack.Decode(r.msg); err != nil {
+		r.fail(ntstatus.InvalidParameter)
+		return
+	}
+	o := r.server().opens.find(ack.FileID)
+	if o == nil || o.session != r.session || !o.hold() {
+		r.fail(ntstatus.FileClosed)
+		return
+	}
+	defer o.release()
+	o.replayEligible.Store(false)
+	f, ok := o.local.(*file)
+	if !ok {
+		r.fail(ntstatus.InvalidDeviceState)
+		return
+	}
+	level, status := f.obj.AcknowledgeOplock(object.OplockLevel(ack.OplockLevel))
+	if status != ntstatus.Success {
+		r.fail(status)
+		return
+	}
+	r.ok(&smb2.OplockBreak{OplockLevel: smb2.OplockLevel(level), FileID: ack.FileID})
+}
+
+// acknowledgeLease is 3.3.5.22.2.
+func acknowledgeLease(r *request) {
+	var ack smb2.LeaseBreak
+	if err := ack.Decode(r.msg); err != nil {
+		r.fail(ntstatus.InvalidParameter)
+		return
+	}
+	t := r.session.tree(r.hdr.TreeID)
+	if t == nil {
+		r.fail(ntstatus.NetworkNameDeleted)
+		return
+	}
+	if t.share.IsPipe() {
+		r.fail(ntstatus.ObjectNameNotFound)
+		return
+	}
+	state, status := t.share.Tree.FS().AcknowledgeLease(r.conn.client, dtyp.GUID(ack.LeaseKey), object.Caching(ack.LeaseState))
+	if status != ntstatus.Success {
+		r.fail(status)
+		return
+	}
+	r.ok(&smb2.LeaseBreak{LeaseKey: ack.LeaseKey, LeaseState: smb2.LeaseState(state)})
+}
+
+// Breaker is how the object store reaches clients.
+func (s *Server) Breaker() object.Breaker { return breaker{s} }
+
+type breaker struct{ server *Server }
+
+// BreakOplock implements object.Breaker: [MS-SMB2] 3.3.4.6.
+func (b breaker) BreakOplock(o *object.Open, to object.OplockLevel) {
+	f := fileOf(o)
+	if f == nil {
+		return
+	}
+	f.whenAnswered(func() {
+		f.mu.Lock()
+		current := f.current
+		f.mu.Unlock()
+		if current == nil || !current.oplockBreak(smb2.OplockLevel(to)) {
+			b.unreachable(f)
+		}
+	})
+}
+
+// unreachable is what becomes of an open whose client cannot be told: only those that
+// survive more than that stay.
+func (b breaker) unreachable(f *file) {
+	switch f.obj.Durable().Kind {
+	case object.Persistent, object.Resilient:
+		return
+	}
+	b.server.pool.submit(taskFunc(func() { f.obj.ForceClose() }))
+}
+
+// BreakLease implements object.Breaker: [MS-SMB2] 3.3.4.7.
+func (b breaker) BreakLease(l object.LeaseBreak) {
+	n := smb2.LeaseBreakNotification{
+		NewEpoch:          l.Epoch,
+		LeaseKey:          smb2.LeaseKey(l.Key),
+		CurrentLeaseState: smb2.LeaseState(l.Current),
+		NewLeaseState:     smb2.LeaseState(l.New),
+	}
+	if l.AckRequired {
+		n.Flags = smb2.NotifyBreakLeaseAckRequired
+	}
+	if !b.server.leaseBreak(l.Client, &n) && l.AckRequired {
+		b.server.pool.submit(taskFunc(func() { b.server.giveUpLease(l) }))
+	}
+}
+
+// giveUpLease completes a break for a client that cannot be told: "MUST complete the
+// lease break call from the underlying object store with "NONE"".
+func (s *Server) giveUpLease(l object.LeaseBreak) {
+	if s.durables.awaits(l) {
+		return
+	}
+	for _, share := range s.Shares() {
+		if !share.IsPipe() {
+			share.Tree.FS().AcknowledgeLease(l.Client, l.Key, 0)
+			return
+		}
+	}
+}
+
+// awaits reports whether the lease is that of a persistent open whose client is expected
+// back: then the break waits for it.
+func (t *durableTable) awaits(l object.LeaseBreak) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range t.byID {
+		if li, ok := f.obj.Lease(); ok && f.client == l.Client && li.Key == l.Key && f.obj.Durable().Kind == object.Persistent {
+			return true
+		}
+	}
+	return false
+}
+
+// Closed implements object.Breaker: the open is gone, what the server has of it
+// follows.
+func (b breaker) Closed(o *object.Open) {
+	f := fileOf(o)
+	if f == nil {
+		return
+	}
+	b.server.durables.remove(f)
+	f.mu.Lock()
+	current := f.current
+	f.mu.Unlock()
+	if current != nil {
+		b.server.pool.submit(taskFunc(func() { current.end(func() { f.Close(ReasonAdmin) }) }))
+	}
+}

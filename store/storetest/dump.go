@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -56,6 +57,25 @@ type taker struct {
 	v     store.Volume
 	d     Dump
 	first map[store.FileID]string // place of the first name seen of each file
+
+	goOn   bool // past errors, which are noted in failed by their place
+	failed []string
+}
+
+// errContradiction: a volume says two different things.
+var errContradiction = errors.New("contradiction")
+
+func contradiction(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errContradiction, fmt.Sprintf(format, args...))
+}
+
+// tolerate returns err, or notes it.
+func (t *taker) tolerate(place string, err error) error {
+	if err != nil && t.goOn && !errors.Is(err, errContradiction) {
+		t.failed = append(t.failed, place)
+		return nil
+	}
+	return err
 }
 
 func attrText(a store.Attr) string {
@@ -74,7 +94,7 @@ func (t *taker) walk(view string, v store.View, id store.FileID, path string, e 
 	if at, ok := t.first[id]; ok {
 		t.d[place] = "same as " + at
 		if n.IsDir() {
-			return fmt.Errorf("directory %s is %s as well", place, at)
+			return contradiction("directory %s is %s as well", place, at)
 		}
 		return nil
 	}
@@ -84,23 +104,23 @@ func (t *taker) walk(view string, v store.View, id store.FileID, path string, e 
 		return fmt.Errorf("%s: %w", place, err)
 	}
 	if a.ID != id || n.ID() != id || a.Dir != n.IsDir() {
-		return fmt.Errorf("%s: opened file %d, got %d, %+v", place, id, n.ID(), a)
+		return contradiction("%s: opened file %d, got %d, %+v", place, id, n.ID(), a)
 	}
 	if e.Name != "" && e.Attr != a {
-		return fmt.Errorf("%s: listed as %+v, is %+v", place, e.Attr, a)
+		return contradiction("%s: listed as %+v, is %+v", place, e.Attr, a)
 	}
 	if id == store.RootID {
 		a.Links = 0 // what a root has is open; its times are those of the volume's birth
 		a.CreationTime, a.LastAccessTime, a.LastWriteTime, a.ChangeTime = 0, 0, 0, 0
 	}
 	t.d[place] = attrText(a)
-	if err := t.node(n, place, v == store.Live); err != nil {
+	if err := t.tolerate(place, t.node(n, place, v == store.Live)); err != nil {
 		return fmt.Errorf("%s: %w", place, err)
 	}
 	if !a.Dir {
 		return nil
 	}
-	return t.children(view, v, n, path)
+	return t.tolerate(place, t.children(view, v, n, path))
 }
 
 func (t *taker) children(view string, v store.View, n store.Node, path string) error {
@@ -113,10 +133,14 @@ func (t *taker) children(view string, v store.View, n store.Node, path string) e
 		for _, e := range es {
 			after = e.Name
 			l, err := t.v.Lookup(n, strings.ToUpper(e.Name))
-			if err != nil || l.Name != e.Name || l.ID != e.ID {
-				return fmt.Errorf("%s%s/%s is listed as file %d, looked up as %+v, %w", view, path, e.Name, e.ID, l, err)
+			if err == nil && (l.Name != e.Name || l.ID != e.ID) || errors.Is(err, store.ErrNotFound) {
+				err = contradiction("listed as file %d, looked up as %+v, %v", e.ID, l, err)
 			}
-			if err := t.walk(view, v, e.ID, path+"/"+e.Name, e); err != nil {
+			if err := t.tolerate(view+path+"/"+e.Name, err); err != nil {
+				return fmt.Errorf("%s%s/%s: %w", view, path, e.Name, err)
+			}
+			below := path + "/" + e.Name
+			if err := t.tolerate(view+below, t.walk(view, v, e.ID, below, e)); err != nil {
 				return err
 			}
 		}
@@ -151,8 +175,11 @@ func (t *taker) node(n store.Node, place string, live bool) error {
 			}
 			e, err := t.v.Lookup(d, l.Name)
 			d.Close()
-			if err != nil || e.ID != n.ID() || e.Name != l.Name {
-				return fmt.Errorf("link %+v leads to %+v, %w", l, e, err)
+			if err == nil && (e.ID != n.ID() || e.Name != l.Name) {
+				err = contradiction("link %+v leads to %+v", l, e)
+			}
+			if err != nil {
+				return fmt.Errorf("link %+v: %w", l, err)
 			}
 		}
 	}
@@ -166,7 +193,7 @@ func (t *taker) node(n store.Node, place string, live bool) error {
 		streams = append(streams, store.StreamInfo{})
 	}
 	for _, i := range streams {
-		if err := t.stream(n, place, i); err != nil {
+		if err := t.tolerate(place+":"+i.Name, t.stream(n, place, i)); err != nil {
 			return fmt.Errorf("stream %q: %w", i.Name, err)
 		}
 	}
@@ -181,10 +208,10 @@ func (t *taker) stream(n store.Node, place string, i store.StreamInfo) error {
 	defer s.Close()
 	z := s.Sizes()
 	if i.Name != "" && (i.Sizes != z || s.Name() != i.Name) {
-		return fmt.Errorf("listed as %+v, is %q %+v", i, s.Name(), z)
+		return contradiction("listed as %+v, is %q %+v", i, s.Name(), z)
 	}
 	if z.ValidData > z.Size || z.Size < 0 || z.ValidData < 0 || z.Allocated < 0 {
-		return fmt.Errorf("impossible %+v", z)
+		return contradiction("impossible %+v", z)
 	}
 	blocks, err := contents(s)
 	if err != nil {
@@ -226,7 +253,7 @@ func contents(s store.Stream) (map[int64]uint64, error) {
 				return nil, fmt.Errorf("read at %d: %w", lo, err)
 			}
 			if want := min(int64(len(buf)), size-lo); int64(n) != max(want, 0) {
-				return nil, fmt.Errorf("read at %d of %d bytes gave %d", lo, size, n)
+				return nil, contradiction("read at %d of %d bytes gave %d", lo, size, n)
 			}
 			if n == 0 {
 				break
@@ -260,14 +287,14 @@ func checkAllocated(s store.Stream, off, n int64, rs []store.Range) error {
 				return fmt.Errorf("read of a hole at %d: %w", at, err)
 			}
 			if !bytes.Equal(b, zeros[:len(b)]) {
-				return fmt.Errorf("hole [%d,%d) holds data at %d", lo, hi, at)
+				return contradiction("hole [%d,%d) holds data at %d", lo, hi, at)
 			}
 		}
 		return nil
 	}
 	for _, r := range rs {
 		if r.Len <= 0 || r.Off < last || r.Off+r.Len > off+n && n < store.MaxSize {
-			return fmt.Errorf("allocated ranges of [%d,+%d), size %d: %v", off, n, size, rs)
+			return contradiction("allocated ranges of [%d,+%d), size %d: %v", off, n, size, rs)
 		}
 		if err := zero(last, min(r.Off, end)); err != nil {
 			return err

@@ -315,10 +315,34 @@ func (c *conn) dropChannel(ch *channel) {
 	c.channels.Store(&m)
 }
 
-// teardown is the loss of the connection [MS-SMB2] 3.3.7.1.
+// teardown is the loss of the connection [MS-SMB2] 3.3.7.1. When the server drains,
+// what the client has asked before is answered first.
 func (c *conn) teardown() {
-	c.net.Close()
-	c.out.close()
+	why := ReasonSessionLost
+	if c.server.isDraining() {
+		why = ReasonShutdown
+	} else {
+		c.net.Close()
+		c.out.close()
+	}
+	c.cancelAll()
+	if why == ReasonShutdown {
+		c.settle()
+		c.net.Close()
+		c.out.close()
+	}
+	if m := c.channels.Load(); m != nil {
+		for _, ch := range *m {
+			ch.session.lose(ch, why)
+		}
+	}
+	c.server.budget.conns.Add(-1)
+	c.server.budget.give(1)
+	c.chainDone()
+}
+
+// cancelAll takes the client's credits and cancels what waits.
+func (c *conn) cancelAll() {
 	c.mu.Lock()
 	c.closed = true
 	var cancels []func()
@@ -335,17 +359,18 @@ func (c *conn) teardown() {
 	for _, cancel := range cancels {
 		cancel()
 	}
-	if m := c.channels.Load(); m != nil {
-		for _, ch := range *m {
-			ch.session.lose(ch)
-		}
+}
+
+// settle waits until every request is answered and every answer is written, or the
+// transport is gone. It polls, because only a server that goes down comes here.
+func (c *conn) settle() {
+	for c.active.Load() > 2 || !c.out.empty() {
+		time.Sleep(time.Millisecond)
 	}
-	c.server.budget.conns.Add(-1)
-	c.chainDone()
 }
 
 // lose takes a channel from the session; the session ends with its last one.
-func (s *session) lose(ch *channel) {
+func (s *session) lose(ch *channel, why Reason) {
 	s.mu.Lock()
 	for i, other := range s.channels {
 		if other == ch {
@@ -357,6 +382,6 @@ func (s *session) lose(ch *channel) {
 	s.mu.Unlock()
 	ch.conn.dropChannel(ch)
 	if last {
-		s.close(ReasonSessionLost, nil)
+		s.close(why, nil)
 	}
 }

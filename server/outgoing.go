@@ -225,13 +225,21 @@ func (o *outgoing) write() {
 			more := o.unclaim(rest, size)
 			if err != nil {
 				o.conn.net.Close()
-				break
+				o.close()
+				return
 			}
 			if !more {
 				break
 			}
 		}
 	}
+}
+
+// empty reports that everything has been written, or will never be.
+func (o *outgoing) empty() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closed || o.queued == 0
 }
 
 // close drops the queue and ends the writer.

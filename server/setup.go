@@ -351,7 +351,7 @@ func (st *setup) completeBinding(r *request, who *Identity) ntstatus.Status {
 		return ntstatus.InsufficientResources
 	}
 	if !c.addChannel(ch) {
-		ses.lose(ch)
+		ses.lose(ch, ReasonSessionLost)
 		return ntstatus.InsufficientResources
 	}
 	c.dropBinding(st)

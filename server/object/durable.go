@@ -13,7 +13,7 @@ import (
 type Durable struct {
 	Kind       DurableKind
 	CreateGUID dtyp.GUID
-	Owner      dtyp.SID // who may reconnect
+	Owner      string // SID of who may reconnect
 	Timeout    time.Duration
 }
 

@@ -67,5 +67,5 @@ func (t *Tree) absolute(path string) string {
 	return joinPath(t.prefix, path)
 }
 
-// FS returns the object store the tree belongs to.
+// FS returns the object store the tree is part of.
 func (t *Tree) FS() *FS { return t.vol.fs }

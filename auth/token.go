@@ -119,13 +119,15 @@ func (t *Token) NewGroup() dtyp.SID {
 }
 
 // MayOwn reports whether the token may make sid a file's owner: itself, a group
-// it holds as owner, or anybody with SeRestorePrivilege.
+// it holds as owner, as members do BUILTIN\Administrators, or anybody with
+// SeRestorePrivilege.
 func (t *Token) MayOwn(sid dtyp.SID) bool {
 	if sid == t.User || t.Has(SeRestore) {
 		return true
 	}
 	return slices.ContainsFunc(t.Groups, func(g Group) bool {
-		return g.SID == sid && g.Attributes&GroupOwner != 0 && g.Attributes&GroupUseForDenyOnly == 0
+		owner := g.Attributes&GroupOwner != 0 || sid == dtyp.BuiltinAdministrators && g.Attributes&GroupEnabled != 0
+		return g.SID == sid && owner && g.Attributes&GroupUseForDenyOnly == 0
 	})
 }
 

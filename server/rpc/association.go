@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"gabion/protocol/dcerpc"
+	"gabion/protocol/lsarpc"
 )
 
 const (
@@ -24,6 +25,8 @@ type association struct {
 	bound    bool
 
 	call *call // request being reassembled
+
+	policies map[lsarpc.Handle]bool // context handles of the lsarpc interface
 }
 
 // call is a request whose fragments are being collected.

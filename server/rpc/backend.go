@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"gabion/protocol/dtyp"
+	"gabion/protocol/lsarpc"
 	"gabion/protocol/srvsvc"
 )
 
@@ -22,6 +23,12 @@ type Backend interface {
 	// CloseSessions closes those of a client and user, "" meaning any, and
 	// returns how many there were.
 	CloseSessions(client, user string) int
+	// Policy describes the domains that accounts are of.
+	Policy() lsarpc.Policy
+	// LookupName and LookupSID find an account; its Use is SIDTypeUnknown if there
+	// is none.
+	LookupName(name string) lsarpc.Account
+	LookupSID(sid dtyp.SID) lsarpc.Account
 }
 
 // Caller is who opened the pipe.

@@ -4,6 +4,9 @@ import (
 	"strings"
 	"time"
 
+	"gabion/auth"
+	"gabion/protocol/dtyp"
+	"gabion/protocol/lsarpc"
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/srvsvc"
 	"gabion/server"
@@ -15,7 +18,11 @@ type Host struct {
 	Name, Workgroup, Comment string
 	// Started is when the server did.
 	Started time.Time
+	// Users are the server's own accounts, for look-ups; nil if there are none.
+	Users *auth.Users
 }
+
+func (h *Host) accounts() *Accounts { return &Accounts{Domain: h.Name, Users: h.Users} }
 
 // Open opens a pipe for a client.
 func (h *Host) Open(name string, from server.PipeCaller) (server.Pipe, error) {
@@ -53,6 +60,13 @@ func (a array) Server() srvsvc.Server {
 
 func (a array) Workgroup() string  { return a.h.Workgroup }
 func (a array) Started() time.Time { return a.h.Started }
+
+func (a array) Policy() lsarpc.Policy {
+	return lsarpc.Policy{AccountDomain: a.h.Name, AccountSID: a.h.accounts().SID(), PrimaryDomain: a.h.Workgroup}
+}
+
+func (a array) LookupName(name string) lsarpc.Account { return a.h.accounts().ByName(name) }
+func (a array) LookupSID(sid dtyp.SID) lsarpc.Account { return a.h.accounts().BySID(sid) }
 
 func (a array) Shares(Caller) []srvsvc.Share {
 	var list []srvsvc.Share

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"gabion/protocol/dcerpc"
+	"gabion/protocol/lsarpc"
 	"gabion/protocol/srvsvc"
 	"gabion/protocol/wkssvc"
 )
@@ -20,6 +21,7 @@ type iface struct {
 var interfaces = []*iface{
 	{pipe: "srvsvc", syntax: srvsvc.Syntax, ops: srvsvcOps},
 	{pipe: "wkssvc", syntax: wkssvc.Syntax, ops: wkssvcOps},
+	{pipe: "lsarpc", syntax: lsarpc.Syntax, ops: lsarpcOps},
 }
 
 func findInterface(pipe string, s dcerpc.Syntax) *iface {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"gabion/protocol/dcerpc"
+	"gabion/protocol/dtyp"
+	"gabion/protocol/lsarpc"
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/srvsvc"
 	"gabion/server"
@@ -21,6 +23,11 @@ func (f fakeArray) Files() []srvsvc.File                   { return nil }
 func (f fakeArray) Connections(string) []srvsvc.Connection { return nil }
 func (f fakeArray) CloseFile(uint32) bool                  { return false }
 func (f fakeArray) CloseSessions(string, string) int       { return 0 }
+func (f fakeArray) Policy() lsarpc.Policy                  { return lsarpc.Policy{AccountDomain: "ARRAY"} }
+func (f fakeArray) LookupName(name string) lsarpc.Account  { return known.ByName(name) }
+func (f fakeArray) LookupSID(sid dtyp.SID) lsarpc.Account  { return known.BySID(sid) }
+
+var known = Accounts{Domain: "ARRAY"}
 
 func bindPDU() []byte {
 	b := dcerpc.Bind{MaxXmit: 4280, MaxRecv: 4280, Contexts: []dcerpc.Context{{Abstract: srvsvc.Syntax, Transfer: []dcerpc.Syntax{dcerpc.NDR}}}}

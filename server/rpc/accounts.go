@@ -1,0 +1,92 @@
+package rpc
+
+import (
+	"strings"
+
+	"gabion/auth"
+	"gabion/protocol/dtyp"
+	"gabion/protocol/lsarpc"
+)
+
+// Accounts are what this server knows of names and SIDs: the well-known ones
+// and its own users. It knows none of a domain's; their owner, the domain's
+// controller, is whom clients ask for those.
+type Accounts struct {
+	// Domain is the name in front of the server's users, its own.
+	Domain string
+	// Users may be nil.
+	Users *auth.Users
+}
+
+// SID is what the server's users' SIDs begin with.
+func (a *Accounts) SID() dtyp.SID {
+	if a.Users == nil {
+		return dtyp.SID{}
+	}
+	return a.Users.Machine()
+}
+
+// ByName finds an account by "name", "DOMAIN\name" or "name@domain".
+func (a *Accounts) ByName(text string) lsarpc.Account {
+	domain, name, qualified := strings.Cut(text, `\`)
+	if !qualified {
+		name, domain, qualified = strings.Cut(text, "@")
+	}
+	own := !qualified || strings.EqualFold(domain, a.Domain) || domain == "." || domain == ""
+	if own && name != "" && a.Users != nil {
+		if u, err := a.Users.Find(name); err == nil {
+			return a.user(u)
+		}
+	}
+	if own && strings.EqualFold(text, a.Domain) && !a.SID().IsZero() {
+		return lsarpc.Account{SID: a.SID(), Domain: a.Domain, DomainSID: a.SID(), Use: dtyp.SIDTypeDomain}
+	}
+	for i := range dtyp.WellKnownSIDs {
+		w := &dtyp.WellKnownSIDs[i]
+		if strings.EqualFold(w.Name, name) && (!qualified || strings.EqualFold(w.Domain, domain)) {
+			return wellKnown(w)
+		}
+	}
+	return lsarpc.Account{Use: dtyp.SIDTypeUnknown}
+}
+
+// BySID finds an account by its SID.
+func (a *Accounts) BySID(sid dtyp.SID) lsarpc.Account {
+	for i := range dtyp.WellKnownSIDs {
+		if w := &dtyp.WellKnownSIDs[i]; w.SID == sid {
+			return wellKnown(w)
+		}
+	}
+	unknown := lsarpc.Account{SID: sid, Use: dtyp.SIDTypeUnknown}
+	if a.Users == nil || sid.IsZero() {
+		return unknown
+	}
+	machine := a.SID()
+	if sid == machine {
+		return lsarpc.Account{SID: sid, Domain: a.Domain, DomainSID: sid, Use: dtyp.SIDTypeDomain}
+	}
+	if u, err := a.Users.FindSID(sid); err == nil {
+		return a.user(u)
+	}
+	if sid.Domain() == machine {
+		unknown.Domain, unknown.DomainSID = a.Domain, machine
+	}
+	return unknown
+}
+
+func (a *Accounts) user(u auth.User) lsarpc.Account {
+	return lsarpc.Account{SID: u.SID, Name: u.Name, Domain: a.Domain, DomainSID: u.SID.Domain(), Use: dtyp.SIDTypeUser}
+}
+
+// wellKnown is the answer for a well-known SID: those without a domain's name
+// still refer to a nameless domain, the SID's authority.
+func wellKnown(w *dtyp.WellKnown) lsarpc.Account {
+	acct := lsarpc.Account{SID: w.SID, Name: w.Name, Domain: w.Domain, DomainSID: w.SID.Domain(), Use: w.Use}
+	switch {
+	case w.Use == dtyp.SIDTypeDomain:
+		acct.DomainSID = w.SID
+	case w.Domain == "NT AUTHORITY":
+		acct.DomainSID = dtyp.NTAuthority
+	}
+	return acct
+}

@@ -122,11 +122,11 @@ func (c *creation) validate() ntstatus.Status {
 	if r.Options&optNoIntermediateBuffer != 0 {
 		c.desired &^= fileAppendData // [MS-SMB2] 3.3.5.9
 	}
-	if st := c.validateOptions(); st != ntstatus.Success {
-		return st
-	}
 	if c.desired == 0 || r.DesiredAccess&invalidAccess != 0 {
 		return ntstatus.AccessDenied
+	}
+	if st := c.validateOptions(); st != ntstatus.Success {
+		return st
 	}
 	if r.MaximalAccess != 0 && c.desired&^(r.MaximalAccess|maximumAllowed|accessSystemSecurity) != 0 {
 		return ntstatus.AccessDenied

@@ -67,8 +67,17 @@ func parsePath(path string) (parsedPath, ntstatus.Status) {
 
 // push adds a component.
 func (p *parsedPath) push(part string, last bool) ntstatus.Status {
-	if part == "." || part == ".." {
+	// [MS-SMB2] 3.3.5.9, note 303: a name that leaves the share, or comes back to
+	// where it was, is not a path.
+	switch {
+	case part == "." && last:
 		return ntstatus.ObjectNameInvalid
+	case part == ".":
+		return ntstatus.Success
+	case part == ".." && len(p.dirs) == 0:
+		return ntstatus.ObjectPathSyntaxBad
+	case part == "..":
+		return ntstatus.InvalidParameter
 	}
 	name, stream, colon := strings.Cut(part, ":")
 	if last {

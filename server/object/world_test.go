@@ -21,11 +21,14 @@ type world struct {
 	vol  *Volume
 	tree *Tree
 
-	mu     sync.Mutex
-	told   []string
-	closed []*Open
+	// answer, if set, acknowledges every break as asked, on its own goroutine.
+	answer bool
+
+	mu   sync.Mutex
+	told []string
 }
 
+// newWorld makes an empty one.
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t}
@@ -42,7 +45,11 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) BreakOplock(o *Open, to OplockLevel) {
+	held := o.Oplock()
 	w.say("oplock %v → %v", o.Tag(), to.caching())
+	if w.answer && held != OplockII && held != OplockNone {
+		go o.AcknowledgeOplock(to)
+	}
 }
 
 func (w *world) BreakLease(b LeaseBreak) {
@@ -50,7 +57,10 @@ func (w *world) BreakLease(b LeaseBreak) {
 	if b.AckRequired {
 		ack = " ack"
 	}
-	w.say("lease %s: %v → %v epoch %d%s", keyName(b.Key), b.Current, b.New, b.Epoch, ack)
+	w.say("%s: %v → %v epoch %d%s", keyName(b.Key), b.Current, b.New, b.Epoch, ack)
+	if w.answer && b.AckRequired {
+		go w.fs.AcknowledgeLease(b.Client, b.Key, b.New)
+	}
 }
 
 func (w *world) Closed(o *Open) { w.say("closed %v", o.Tag()) }

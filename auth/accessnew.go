@@ -235,7 +235,8 @@ func (t *Token) SetSecurity(current, given *dtyp.SecurityDescriptor, info dtyp.S
 	if info&dtyp.DACLSecurityInformation != 0 {
 		const bits = dtyp.DACLPresent | dtyp.DACLDefaulted | dtyp.DACLProtected | dtyp.DACLAutoInherited | dtyp.DACLAutoInheritReq
 		stored, acl := normalise(dacl(given))
-		sd.Control, sd.DACL = sd.Control&^bits|stored, acl
+		// A descriptor without a DACL gives a NULL DACL, which lets everybody in.
+		sd.Control, sd.DACL = sd.Control&^bits|stored|dtyp.DACLPresent, acl
 	}
 	setSACL(&sd, given, info)
 	return &sd, nil

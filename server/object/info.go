@@ -87,20 +87,14 @@ func (o *Open) SetMode(mode uint32) ntstatus.Status {
 }
 
 // Position is Open.CurrentByteOffset.
-func (o *Open) Position() int64 {
-	o.file.mu.Lock()
-	defer o.file.mu.Unlock()
-	return o.position
-}
+func (o *Open) Position() int64 { return o.position.Load() }
 
 // SetPosition is FilePositionInformation ([MS-FSA] 2.1.5.15.10).
 func (o *Open) SetPosition(off int64) ntstatus.Status {
 	if off < 0 {
 		return ntstatus.InvalidParameter
 	}
-	o.file.mu.Lock()
-	o.position = off
-	o.file.mu.Unlock()
+	o.position.Store(off)
 	return ntstatus.Success
 }
 

@@ -37,6 +37,7 @@ func (o *Open) Read(p []byte, off int64) (n int, st ntstatus.Status) {
 		}
 		err = nil
 	}
+	o.position.Store(off + int64(n))
 	return n, o.tree.vol.fs.statusOf(err)
 }
 

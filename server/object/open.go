@@ -30,8 +30,9 @@ type Open struct {
 	parentKey leaseID
 	created   time.Time
 
-	tag   atomic.Pointer[any]
-	grant atomic.Pointer[grant] // changed under File.mu
+	tag      atomic.Pointer[any]
+	position atomic.Int64          // CurrentByteOffset
+	grant    atomic.Pointer[grant] // changed under File.mu
 
 	// gate is held, shared, by every operation that uses the store, and passed
 	// exclusively after closed has been set: nothing reaches the store through a closed open.
@@ -41,7 +42,6 @@ type Open struct {
 	// The rest is guarded by File.mu.
 	share         uint32 // SharingMode; a rule may add FILE_SHARE_READ
 	mode          uint32 // FileModeInformation
-	position      int64  // CurrentByteOffset
 	deleteOnClose bool   // Mode.FILE_DELETE_ON_CLOSE
 	sticky        sticky
 	modified      uint32 // notify filters of changes not yet reported: PendingNotifications

@@ -31,7 +31,10 @@ func (a *Account) mapped() bool { return a.Use != dtyp.SIDTypeUnknown && a.Use !
 
 // relativeID is what, behind the domain's SID, makes the account's.
 func (a *Account) relativeID() uint32 {
-	if !a.mapped() || a.Use == dtyp.SIDTypeDomain {
+	switch {
+	case !a.mapped():
+		return 0
+	case a.Use == dtyp.SIDTypeDomain:
 		return 0xFFFFFFFF
 	}
 	return a.SID.RID()
@@ -227,7 +230,11 @@ func (d *domains) write(w *dcerpc.Writer) {
 			writeUnicode(w, d.list[i].Domain, 2)
 			writeSID(w, d.list[i].DomainSID)
 		})
-		w.Uint32(32) // MaxEntries, which nobody reads
+		maxEntries := uint32(0) // which nobody reads
+		if len(d.list) > 0 {
+			maxEntries = 32
+		}
+		w.Uint32(maxEntries)
 	})
 	w.Flush()
 }

@@ -127,7 +127,7 @@ func EncodeGetUserName(user, domain string, withDomain bool, status ntstatus.Sta
 		if status != ntstatus.Success {
 			return nil
 		}
-		return func(w *dcerpc.Writer) { writeUnicode(w, s, 2) }
+		return func(w *dcerpc.Writer) { writeUnicode(w, s, 0) }
 	}
 	var w dcerpc.Writer
 	w.Pointer(name(user))

@@ -45,7 +45,7 @@ func writeUnicode(w *dcerpc.Writer, s string, room int) {
 	w.Align(4)
 	w.Uint16(uint16(len(u)))
 	w.Uint16(uint16(len(u) + room))
-	if len(u) == 0 {
+	if len(u)+room == 0 {
 		w.Pointer(nil)
 		return
 	}

@@ -235,7 +235,8 @@ func (v *Volume) breakParent(parent store.FileID, o *Open, l *later) {
 	f.mu.Lock()
 	if s := f.stream(""); s != nil {
 		for _, g := range append([]*grant(nil), s.grants...) {
-			if o == nil || g.id != o.parentKey {
+			// The key alone counts, whoever's client it is.
+			if o == nil || o.parentKey.key.IsZero() || g.id.key != o.parentKey.key {
 				g.demand(demandParent, l)
 			}
 		}

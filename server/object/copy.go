@@ -66,7 +66,7 @@ func (o *Open) clone(src *Open, srcOff, off, n int64) (store.Pos, ntstatus.Statu
 	defer o.leave()
 	src.releaseSource()
 	n = min(n, src.size()-srcOff)
-	pos, err := o.stream.data.CloneFrom(off, src.stream.data, srcOff, n, o.beforeChange(notifySize|notifyLastWrite))
+	pos, err := o.stream.data.CloneFrom(off, src.stream.data, srcOff, n, o.beforeChange(notifySize|notifyLastWrite, true))
 	return o.through(pos, false), o.tree.vol.fs.statusOf(err)
 }
 

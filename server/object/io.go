@@ -71,7 +71,7 @@ func (o *Open) Write(p []byte, off int64, through bool) (store.Pos, ntstatus.Sta
 	if o.stream.locked(o, uint64(off), uint64(len(p)), true) {
 		return 0, ntstatus.FileLockConflict
 	}
-	touch := o.beforeChange(notifySize | notifyLastWrite)
+	touch := o.beforeChange(notifySize|notifyLastWrite, true)
 	pos, err := d.WriteAt(p, off, touch)
 	if err != nil {
 		return 0, o.tree.vol.fs.statusOf(err)
@@ -80,12 +80,13 @@ func (o *Open) Write(p []byte, off int64, through bool) (store.Pos, ntstatus.Sta
 }
 
 // beforeChange prepares a change of the stream's data: other clients lose what they cache of it,
-// the open remembers what to report at close, and the times are set.
-func (o *Open) beforeChange(filter uint32) store.Touch {
+// the open remembers what to report at close, and the times are set. With atClose
+// the directory's grants are broken when the open is closed.
+func (o *Open) beforeChange(filter uint32, atClose bool) store.Touch {
 	f := o.file
 	f.mu.Lock()
 	touch := o.touch()
-	o.wrote = true
+	o.wrote = o.wrote || atClose
 	o.modified |= filter
 	if o.stream.readers.Load() == 0 {
 		f.mu.Unlock()
@@ -125,7 +126,7 @@ func (o *Open) dataChange(filter uint32, change func(store.Stream, store.Touch) 
 		return 0, st
 	}
 	defer o.leave()
-	pos, err := change(o.stream.data, o.beforeChange(filter))
+	pos, err := change(o.stream.data, o.beforeChange(filter, false))
 	if err != nil {
 		if errors.Is(err, store.ErrTooLarge) {
 			return 0, ntstatus.InvalidParameter

@@ -217,3 +217,17 @@ func Status(err error) (ntstatus.Status, bool) {
 	ok := errors.As(err, &s)
 	return s, ok
 }
+
+// SignMessage signs an encoded message with the channel's key.
+func (s *Session) SignMessage(msg []byte) {
+	var scratch smbcrypto.Scratch
+	s.signer.Sign(msg, &scratch)
+}
+
+// SealMessage returns a frame that holds msg, any bytes, encrypted with the session's
+// key, under the transform session id it is given.
+func (s *Session) SealMessage(msg []byte, transformSessionID uint64) []byte {
+	frame := append(make([]byte, smb2.TransformHeaderSize, smb2.TransformHeaderSize+len(msg)+smbcrypto.Overhead), msg...)
+	s.keys.seal.Seal(frame, transformSessionID)
+	return frame
+}

@@ -1,0 +1,118 @@
+package hostile
+
+import (
+	"fmt"
+
+	"gabion/conformance/client"
+	"gabion/protocol/ntstatus"
+	"gabion/protocol/smb2"
+)
+
+// floodCases are about too much of what is allowed.
+var floodCases = []Case{
+	{"two hundred silent connections", "", func(t Target) error {
+		var open []*client.Conn
+		defer func() {
+			for _, c := range open {
+				c.Close()
+			}
+		}()
+		for range 200 {
+			c, err := t.dial()
+			if err != nil {
+				break // the server defends itself
+			}
+			open = append(open, c)
+		}
+		return nil
+	}},
+	{"hundreds of unfinished authentications", "", func(t Target) error {
+		return t.negotiated(func(c *client.Conn) error {
+			for i := range 500 {
+				if _, err := half(c); err != nil {
+					if s, known := client.Status(err); known && !s.IsError() {
+						return fmt.Errorf("at %d: %w", i, err)
+					}
+					return nil // refused or disconnected: bounded
+				}
+			}
+			return fmt.Errorf("one connection keeps 500 unfinished authentications")
+		})
+	}},
+	{"connection dropped with requests on their way", "3.3.7.1", func(t Target) error {
+		return t.file(func(c *client.Conn, f *client.File) error {
+			for range 50 {
+				if _, err := f.Tree.Start(&smb2.ReadRequest{FileID: f.ID, Length: 8192}); err != nil {
+					break
+				}
+			}
+			return c.Close()
+		})
+	}},
+	{"connection dropped with a lock waiting", "3.3.7.1", func(t Target) error {
+		return t.file(func(c *client.Conn, f *client.File) error {
+			if err := f.Lock(smb2.LockElement{Length: 10, Flags: smb2.LockFlagExclusiveLock}); err != nil {
+				return err
+			}
+			m := client.OpenFile("hostile.bin")
+			second, err := f.Tree.Create(m)
+			if err != nil {
+				return err
+			}
+			p, err := second.StartLock(smb2.LockElement{Length: 10, Flags: smb2.LockFlagExclusiveLock})
+			if err != nil {
+				return err
+			}
+			r, final, err := p.Interim()
+			if err != nil || final {
+				return fmt.Errorf("lock did not wait: %v %w", r, err)
+			}
+			return c.Close()
+		})
+	}},
+	{"change notifies until the credits are gone", "3.3.5.19", func(t Target) error {
+		return t.tree(func(c *client.Conn, tree *client.Tree) error {
+			dir, err := tree.Create(client.OpenDirectory(""))
+			if err != nil {
+				return err
+			}
+			for i := 0; i < 2000 && c.Credits() > 4; i++ {
+				p, err := dir.Notify(smb2.NotifyAll, true, 1000)
+				if err != nil {
+					return nil
+				}
+				if r, final, err := p.Interim(); err != nil || final && r.Status() != ntstatus.InsufficientResources {
+					return endsOrGets(c, r, err, ntstatus.InsufficientResources, ntstatus.TooManyCommands)
+				}
+			}
+			return dir.Close()
+		})
+	}},
+	{"reader that does not read", "", func(t Target) error {
+		return t.file(func(c *client.Conn, f *client.File) error {
+			// Thousands of answers nobody takes off the wire: the server may wait, or end
+			// the connection, but must not keep them in memory without bound.
+			for range 2000 {
+				if _, err := f.Tree.Start(&smb2.ReadRequest{FileID: f.ID, Length: 8192}); err != nil {
+					return nil
+				}
+			}
+			return nil
+		})
+	}},
+	{"a thousand opens", "", func(t Target) error {
+		return t.tree(func(_ *client.Conn, tree *client.Tree) error {
+			for i := range 1000 {
+				m := client.OpenFile("hostile-many.bin")
+				m.CreateOptions |= smb2.OptionDeleteOnClose
+				if _, err := tree.Create(m); err != nil {
+					if s, known := client.Status(err); !known || s != ntstatus.TooManyOpenedFiles && s != ntstatus.InsufficientResources && s != ntstatus.DeletePending {
+						return fmt.Errorf("open %d: %w", i, err)
+					}
+					return nil
+				}
+			}
+			return nil // dropped with all of them open
+		})
+	}},
+}

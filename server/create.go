@@ -12,8 +12,8 @@ import (
 // create answers CREATE [MS-SMB2] 3.3.5.9, whose phases are the steps:
 //
 //	decode                 sizes, name, create contexts
-//	validate               "Path Name Validation", what can be refused at once
 //	replay, reconnect      3.3.5.9 (replay), 3.3.5.9.7, 3.3.5.9.12: an open there is already
+//	validate               "Path Name Validation", what can be refused at once
 //	evict                  3.3.5.9.13
 //	execute                "Open Execution", by the object store, which may wait for breaks
 //	opened                 "Successful Open Initialization", durability
@@ -21,7 +21,7 @@ import (
 func create(r *request) {
 	c := &creation{r: r}
 	for _, step := range [...]func(*creation) bool{
-		(*creation).decode, (*creation).pipe, (*creation).validate, (*creation).replay, (*creation).reconnect, (*creation).evict,
+		(*creation).decode, (*creation).pipe, (*creation).replay, (*creation).reconnect, (*creation).validate, (*creation).evict, (*creation).begin,
 	} {
 		if !step(c) {
 			return
@@ -37,6 +37,8 @@ type creation struct {
 	ctx  createContexts
 	name string
 	obj  object.CreateRequest
+	// lower is the oplock level a replay is answered with, if below the open's.
+	lower *smb2.OplockLevel
 	waiting
 }
 
@@ -88,6 +90,7 @@ func (c *creation) validate() bool {
 func (c *creation) execute() {
 	lease, status := c.ctx.leaseRequest(c.req.RequestedOplockLevel, c.r.dialect())
 	if status != ntstatus.Success {
+		c.end()
 		c.fail(status)
 		return
 	}
@@ -124,6 +127,7 @@ func (c *creation) execute() {
 	c.setApp(f)
 	c.on(r, share.Tree.Create(&c.obj, func(res object.CreateResult, status ntstatus.Status) {
 		if status != ntstatus.Success {
+			c.end()
 			c.failed(&res, c.reason(status))
 			return
 		}
@@ -177,12 +181,14 @@ func (c *creation) opened(f *file, res *object.CreateResult) {
 	f.obj, f.action = res.Open, smb2.CreateAction(res.Action)
 	o, status := c.r.newOpen(f, 0)
 	if status != ntstatus.Success {
+		c.end()
 		res.Open.Close()
 		c.fail(status)
 		return
 	}
 	f.attach(o)
 	c.makeDurable(f, res)
+	c.end()
 	resp := c.response(f, res.Action, &res.Info)
 	b := smb2.NewContextBuilder(make([]byte, 0, smallBody))
 	if res.Oplock == object.OplockLease {

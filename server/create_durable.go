@@ -1,6 +1,7 @@
 package server
 
 import (
+	"sync"
 	"time"
 
 	"gabion/protocol/dtyp"
@@ -112,6 +113,62 @@ func (c *creation) replay() bool {
 	return true
 }
 
+// createKey names a CREATE that may be replayed.
+type createKey struct {
+	client clientID
+	guid   dtyp.GUID
+}
+
+// createTable holds the CREATEs that are being carried out: those that wait for a break
+// above all, of which a client may lose patience.
+type createTable struct {
+	mu      sync.Mutex
+	running map[createKey]struct{} // guarded by mu
+}
+
+// begin enters k; false if it is there already.
+func (t *createTable) begin(k createKey) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, there := t.running[k]; there {
+		return false
+	}
+	if t.running == nil {
+		t.running = make(map[createKey]struct{})
+	}
+	t.running[k] = struct{}{}
+	return true
+}
+
+func (t *createTable) end(k createKey) {
+	t.mu.Lock()
+	delete(t.running, k)
+	t.mu.Unlock()
+}
+
+func (c *creation) key() createKey {
+	return createKey{c.r.conn.client, c.ctx.durableV2.CreateGUID}
+}
+
+// begin notes that the CREATE is being carried out. There is no Open yet that a replay of it
+// could find; it is told to come again.
+func (c *creation) begin() bool {
+	switch {
+	case c.ctx.durableV2 == nil || c.r.server().creates.begin(c.key()):
+		return true
+	case c.r.isReplay():
+		return c.fail(ntstatus.FileNotAvailable)
+	}
+	return c.fail(ntstatus.DuplicateObjectid)
+}
+
+// end is the counterpart of begin, after the Open can be found.
+func (c *creation) end() {
+	if c.ctx.durableV2 != nil {
+		c.r.server().creates.end(c.key())
+	}
+}
+
 // replayed answers a CREATE that has been carried out before.
 func (c *creation) replayed(f *file, current *open) bool {
 	if !c.r.isReplay() {
@@ -122,7 +179,7 @@ func (c *creation) replayed(f *file, current *open) bool {
 	switch {
 	case d.Owner != c.r.owner():
 		return c.fail(ntstatus.AccessDenied)
-	case leased && (c.ctx.lease == nil || dtyp.GUID(c.ctx.lease.Key) != li.Key):
+	case leased != (c.ctx.lease != nil), leased && dtyp.GUID(c.ctx.lease.Key) != li.Key:
 		return c.fail(ntstatus.AccessDenied)
 	case current.session != c.r.session:
 		return c.fail(ntstatus.DuplicateObjectid)
@@ -130,6 +187,11 @@ func (c *creation) replayed(f *file, current *open) bool {
 		return c.fail(ntstatus.InvalidParameter)
 	}
 	c.r.open = current
+	// The client believes what it is told: no more caching than it asks for now, and no
+	// durability that this caching would not have given.
+	if level := c.req.RequestedOplockLevel; !leased && level < smb2.OplockLevel(f.obj.Oplock()) {
+		c.lower = &level
+	}
 	return c.again(f, uint32(f.action))
 }
 
@@ -158,9 +220,15 @@ func (c *creation) again(f *file, action uint32) bool {
 	if li, ok := f.obj.Lease(); ok {
 		addLease(&b, &li)
 	}
-	c.addDurable(&b, f)
+	resp := c.response(f, action, &i)
+	if c.lower != nil {
+		resp.OplockLevel = *c.lower
+	}
+	if c.lower == nil || f.obj.Durable().Kind == object.Persistent {
+		c.addDurable(&b, f)
+	}
 	c.addInfo(&b, f, &i)
-	c.respond(f, c.response(f, action, &i), &b, 0)
+	c.respond(f, resp, &b, 0)
 	return false
 }
 
@@ -230,7 +298,7 @@ func (c *creation) mayReconnect(f *file, persistent bool) ntstatus.Status {
 	switch {
 	case leased && f.client != c.r.conn.client,
 		d.Kind == object.NotDurable,
-		v1 != (d.Kind == object.DurableV1) && d.Kind != object.Resilient,
+		!v1 && d.Kind == object.DurableV1,
 		!v1 && d.Kind == object.Persistent && !persistent,
 		leased != (c.ctx.lease != nil),
 		leased && (dtyp.GUID(c.ctx.lease.Key) != li.Key || c.ctx.lease.V2 != li.V2),

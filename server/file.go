@@ -94,12 +94,8 @@ func (f *file) Close(why Reason) {
 	f.mu.Unlock()
 }
 
-// Detach implements LocalOpen: [MS-SMB2] 3.3.7.1. A logoff closes durable opens
-// ([MS-SMB2] 3.3.5.6), the loss of the connection does not.
-func (f *file) Detach(why Reason) bool {
-	if why != ReasonSessionLost && why != ReasonShutdown {
-		return false
-	}
+// Detach implements LocalOpen: [MS-SMB2] 3.3.7.1 and, for a logoff, 3.3.5.6.
+func (f *file) Detach(Reason) bool {
 	f.mu.Lock()
 	f.current = nil
 	f.mu.Unlock()

@@ -66,15 +66,15 @@ func (r *request) locked(sequence uint32, f *file) {
 
 // lock is 3.3.5.14.2.
 func (r *request) lock(req *smb2.LockRequest, f *file) {
-	// Only the first element's flag decides whether several locks may be asked for, as
-	// on Windows: note 373.
-	if len(req.Locks) > 1 && req.Locks[0].Flags&smb2.LockFlagFailImmediately == 0 {
-		r.fail(ntstatus.InvalidParameter)
-		return
-	}
 	if len(req.Locks) == 1 {
 		r.lockOne(req, f)
 		return
+	}
+	for _, l := range req.Locks {
+		if l.Flags&smb2.LockFlagFailImmediately == 0 {
+			r.fail(ntstatus.InvalidParameter)
+			return
+		}
 	}
 	for i, l := range req.Locks {
 		status := validLockFlags(l.Flags)

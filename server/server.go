@@ -42,6 +42,7 @@ type Server struct {
 	sessions sessionTable
 	opens    openTable
 	durables durableTable // files that wait for a reconnect
+	creates  createTable  // CREATEs that can be replayed, while they run
 	clock    atomic.Int64 // Unix nanoseconds, advanced by the janitor
 
 	mu        sync.Mutex

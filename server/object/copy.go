@@ -12,12 +12,15 @@ func (o *Open) mayCopy(src *Open, srcOff, off, n int64) ntstatus.Status {
 	switch {
 	case o.IsDir() || src.IsDir(), srcOff < 0, off < 0, n < 0, srcOff+n < 0, off+n < 0:
 		return ntstatus.InvalidParameter
-	case !src.has(fileReadData) || !o.has(fileWriteData|fileAppendData):
+	case !src.has(fileReadData|fileExecute) || !o.has(fileWriteData|fileAppendData):
 		return ntstatus.AccessDenied
-	case src.stream.locked(src, uint64(srcOff), uint64(n), false), o.stream.locked(o, uint64(off), uint64(n), true):
-		return ntstatus.FileLockConflict
 	}
 	return ntstatus.Success
+}
+
+// copyLocked reports a byte-range lock in the way of a copy ([MS-SMB2] 3.3.5.15.6).
+func (o *Open) copyLocked(src *Open, srcOff, off, n int64) bool {
+	return src.stream.locked(src, uint64(srcOff), uint64(n), false) || o.stream.locked(o, uint64(off), uint64(n), true)
 }
 
 // releaseSource makes holders of write caching on the source give up their data
@@ -32,6 +35,8 @@ func (o *Open) releaseSource() {
 }
 
 // CloneRange is FSCTL_DUPLICATE_EXTENTS_TO_FILE ([MS-FSA] 2.1.5.10.4): o is the target.
+// Byte-range locks are not looked at, as ReFS does it (notes 91, 92), and a target that
+// is sparse may grow.
 func (o *Open) CloneRange(src *Open, srcOff, off, n int64) (store.Pos, ntstatus.Status) {
 	if src.tree.vol != o.tree.vol {
 		return 0, ntstatus.InvalidParameter
@@ -39,13 +44,34 @@ func (o *Open) CloneRange(src *Open, srcOff, off, n int64) (store.Pos, ntstatus.
 	if st := o.mayCopy(src, srcOff, off, n); st != ntstatus.Success {
 		return 0, st
 	}
+	block := o.blockSize()
+	if srcOff%block != 0 || off%block != 0 || n%block != 0 {
+		return 0, ntstatus.InvalidParameter
+	}
 	if n == 0 {
 		return 0, ntstatus.Success
 	}
-	if srcOff+n > blockUp(src.size(), o.blockSize()) || off+n > blockUp(o.size(), o.blockSize()) {
+	from, to, st := src.sparse(o)
+	switch {
+	case st != ntstatus.Success:
+		return 0, st
+	case from && !to,
+		srcOff+n > blockUp(src.size(), block),
+		!to && off+n > blockUp(o.size(), block),
+		src.stream == o.stream && srcOff < off+n && off < srcOff+n:
 		return 0, ntstatus.NotSupported
 	}
 	return o.clone(src, srcOff, off, n)
+}
+
+// sparse reports which of two files are sparse.
+func (o *Open) sparse(other *Open) (mine, others bool, st ntstatus.Status) {
+	a, err := o.file.node.Attr()
+	if err != nil {
+		return false, false, o.tree.vol.fs.statusOf(err)
+	}
+	b, err := other.file.node.Attr()
+	return a.FileAttributes&attrSparse != 0, b.FileAttributes&attrSparse != 0, o.tree.vol.fs.statusOf(err)
 }
 
 func (o *Open) blockSize() int64 { return int64(o.tree.vol.store.Info().BlockSize) }
@@ -78,6 +104,9 @@ const copyBuffer = 256 << 10
 func (o *Open) CopyRange(src *Open, srcOff, off, n int64) (copied int64, pos store.Pos, st ntstatus.Status) {
 	if st := o.mayCopy(src, srcOff, off, n); st != ntstatus.Success {
 		return 0, 0, st
+	}
+	if o.copyLocked(src, srcOff, off, n) {
+		return 0, 0, ntstatus.FileLockConflict
 	}
 	if srcOff+n > src.size() {
 		return 0, 0, ntstatus.InvalidViewSize // [MS-SMB2] 3.3.5.15.6.1

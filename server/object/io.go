@@ -264,7 +264,7 @@ func (o *Open) SetSparse(on bool) (store.Pos, ntstatus.Status) {
 	if o.IsDir() {
 		return 0, ntstatus.InvalidParameter
 	}
-	if !o.has(fileWriteData | fileWriteAttributes) {
+	if !o.has(fileWriteData | fileAppendData | fileWriteAttributes) {
 		return 0, ntstatus.AccessDenied
 	}
 	return o.updateAttributes(attrSparse, on)

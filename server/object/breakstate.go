@@ -24,6 +24,9 @@ type breakNotice struct {
 	Send     bool
 	From, To Caching
 	Ack      bool // an acknowledgement is expected
+	// Further says that it follows an acknowledgement: the epoch stays ([MS-SMB2]
+	// 3.3.4.7, note 248).
+	Further bool
 }
 
 // needsAck reports whether giving up something of held takes an
@@ -83,6 +86,7 @@ func (s breakState) acknowledge(got Caching) (breakState, breakNotice, ntstatus.
 		to = CacheRead
 	}
 	s, n := s.start(to, s.Required)
+	n.Further = true
 	return s, n, ntstatus.Success
 }
 

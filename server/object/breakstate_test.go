@@ -116,7 +116,7 @@ func TestBreakStates(t *testing.T) {
 // not answered, for everything.
 func TestBreakInSteps(t *testing.T) {
 	s, n := breakState{Lease: true, Held: cacheRWH}.demand(cacheRH)
-	if n != (breakNotice{true, cacheRWH, cacheRH, true}) {
+	if n != (breakNotice{true, cacheRWH, cacheRH, true, false}) {
 		t.Fatalf("%+v", n)
 	}
 	s, n = s.demand(0)
@@ -124,18 +124,18 @@ func TestBreakInSteps(t *testing.T) {
 		t.Fatalf("%+v", n)
 	}
 	s, n, _ = s.acknowledge(cacheRH)
-	if n != (breakNotice{true, cacheRH, CacheRead, true}) {
+	if n != (breakNotice{true, cacheRH, CacheRead, true, true}) {
 		t.Fatalf("%+v", n)
 	}
 	s, n, _ = s.acknowledge(CacheRead)
-	if n != (breakNotice{true, CacheRead, 0, false}) || s.Breaking || s.Held != 0 {
+	if n != (breakNotice{true, CacheRead, 0, false, true}) || s.Breaking || s.Held != 0 {
 		t.Fatalf("%+v %+v", n, s)
 	}
 	// An oplock: level II is what it was told, none what is left ([MS-FSA] BREAK_TO_TWO_TO_NONE).
 	s, _ = breakState{Held: cacheRWH}.demand(CacheRead)
 	s, _ = s.demand(0)
 	s, n, _ = s.acknowledge(CacheRead)
-	if n != (breakNotice{true, CacheRead, 0, false}) || s.Held != 0 {
+	if n != (breakNotice{true, CacheRead, 0, false, true}) || s.Held != 0 {
 		t.Fatalf("%+v %+v", n, s)
 	}
 }

@@ -73,11 +73,7 @@ func (o *Open) detach(l *later) ending {
 	}
 	k.opens--
 	if o.deleteOnClose {
-		if s.main() {
-			k.deletePending = true
-		} else {
-			s.deletePending = true
-		}
+		o.markOnClose(l)
 	}
 	if len(s.opens) == 0 {
 		e.data = f.dropStream(s)
@@ -93,6 +89,23 @@ func (o *Open) detach(l *later) ending {
 		e.reportChanges(l)
 	}
 	return e
+}
+
+// markOnClose is [MS-FSA] 2.1.5.5 phase 1. Caller holds File.mu.
+func (o *Open) markOnClose(l *later) {
+	f := o.file
+	if !o.stream.main() {
+		o.stream.deletePending = true
+		return
+	}
+	if f.dir {
+		list, err := f.vol.store.ReadDir(f.node, "", 1, nil)
+		if err != nil || len(list) > 0 {
+			return
+		}
+		f.vol.markDeleted(f, l)
+	}
+	o.link.deletePending = true
 }
 
 // removeStream deletes the stream whose last open has gone. Caller holds File.mu.

@@ -39,6 +39,9 @@ type demand struct {
 	oplock Caching // what oplocks may keep
 	// batchToNone says that a batch oplock is broken to none.
 	batchToNone bool
+	// ownII says that level II is lost by the open's own oplock too: oplocks
+	// have no key ([MS-FSA] 2.1.4.12, BreakToNone).
+	ownII bool
 	// wait holds the bits whose loss the operation has to wait for.
 	wait Caching
 }
@@ -50,7 +53,7 @@ var (
 	// demandSharing is OPEN_BREAK_H: a batch oplock has gone before the check.
 	demandSharing = demand{lease: cacheRW, oplock: cacheRW, wait: CacheHandle}
 	demandRead    = demand{lease: cacheRH, oplock: CacheRead, wait: CacheWrite}
-	demandWrite   = demand{}
+	demandWrite   = demand{ownII: true}
 	demandRename  = demand{lease: cacheRW, oplock: cacheRW, batchToNone: true, wait: CacheHandle}
 	demandDelete  = demand{lease: cacheRW, oplock: cacheRWH, wait: CacheHandle}
 	demandParent  = demand{oplock: cacheRWH}
@@ -68,7 +71,10 @@ func (g *grant) own(o *Open) bool {
 // reports whether the operation has to wait. Caller holds File.mu.
 func (s *Stream) breakGrants(o *Open, d demand, l *later) (wait bool) {
 	for _, g := range slices.Clone(s.grants) {
-		if !g.own(o) && g.demand(d, l) {
+		if g.own(o) && !(d.ownII && !g.state.Lease && g.state.Held == CacheRead) {
+			continue
+		}
+		if g.demand(d, l) {
 			wait = true
 		}
 	}
@@ -129,7 +135,7 @@ func (g *grant) set(next breakState, n breakNotice, l *later) {
 	g.state = next
 	g.count(was.Held, next.Held)
 	if n.Send {
-		if g.v2 {
+		if g.v2 && !n.Further {
 			g.epoch++
 		}
 		g.send(n, l)
@@ -249,7 +255,12 @@ func (o *Open) AcknowledgeOplock(to OplockLevel) (OplockLevel, ntstatus.Status) 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	g := o.grantOf()
-	if g == nil || g.state.Lease || !g.state.Breaking {
+	if g == nil || !g.state.Lease && !g.state.Breaking {
+		// Deviation: not STATUS_INVALID_DEVICE_STATE, as Windows answers a client that
+		// acknowledges the loss of level II.
+		return OplockNone, ntstatus.InvalidOplockProtocol
+	}
+	if g.state.Lease {
 		return OplockNone, ntstatus.InvalidDeviceState
 	}
 	var next breakState

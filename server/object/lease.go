@@ -139,7 +139,8 @@ func (s *Stream) possible(o *Open, lease bool) Caching {
 	}
 	for _, g := range s.grants {
 		switch {
-		case g.own(o):
+		case g.own(o) || g.state.Held == 0:
+			continue
 		case g.state.Held&CacheWrite != 0:
 			return 0
 		case lease && !g.state.Lease:
@@ -147,6 +148,7 @@ func (s *Stream) possible(o *Open, lease bool) Caching {
 		case !lease && g.state.Lease && g.state.Held&CacheHandle != 0:
 			return 0
 		}
+		p &^= CacheWrite
 	}
 	return p
 }

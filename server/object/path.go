@@ -45,40 +45,49 @@ func parsePath(path string) (parsedPath, ntstatus.Status) {
 		p.trailing = true
 		path = strings.TrimSuffix(path, `\`)
 	}
-	for path != "" {
-		part, rest, more := strings.Cut(path, `\`)
-		path = rest
-		if part == "" { // "stripping any redundant backslashes"
-			if more {
-				continue
-			}
-			break
-		}
-		if t, ok := parseGMT(part); ok {
-			p.gmt = t
-			continue
-		}
-		if st := p.push(part, !more || strings.Trim(rest, `\`) == ""); st != ntstatus.Success {
+	parts, st := p.normalise(path)
+	if st != ntstatus.Success {
+		return p, st
+	}
+	for i, part := range parts {
+		if st := p.push(part, i == len(parts)-1); st != ntstatus.Success {
 			return p, st
 		}
 	}
 	return p, ntstatus.Success
 }
 
+// normalise splits a path into components, without redundant backslashes, dot
+// names and @GMT- tokens. As Windows does, it takes "." and ".." out, but refuses
+// a path that begins "x\..\" ([MS-SMB2] 3.3.5.9, note 303).
+func (p *parsedPath) normalise(path string) (parts []string, st ntstatus.Status) {
+	for path != "" {
+		part, rest, _ := strings.Cut(path, `\`)
+		path = rest
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			switch {
+			case len(parts) == 0:
+				return nil, ntstatus.ObjectPathSyntaxBad
+			case len(parts) == 1 && rest != "":
+				return nil, ntstatus.InvalidParameter
+			}
+			parts = parts[:len(parts)-1]
+			continue
+		}
+		if t, ok := parseGMT(part); ok {
+			p.gmt = t
+			continue
+		}
+		parts = append(parts, part)
+	}
+	return parts, ntstatus.Success
+}
+
 // push adds a component.
 func (p *parsedPath) push(part string, last bool) ntstatus.Status {
-	// [MS-SMB2] 3.3.5.9, note 303: a name that leaves the share, or comes back to
-	// where it was, is not a path.
-	switch {
-	case part == "." && last:
-		return ntstatus.ObjectNameInvalid
-	case part == ".":
-		return ntstatus.Success
-	case part == ".." && len(p.dirs) == 0:
-		return ntstatus.ObjectPathSyntaxBad
-	case part == "..":
-		return ntstatus.InvalidParameter
-	}
 	name, stream, colon := strings.Cut(part, ":")
 	if last {
 		if colon {

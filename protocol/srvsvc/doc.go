@@ -26,20 +26,28 @@ const (
 	OpServerGetInfo   = 21
 	OpServerSetInfo   = 22
 	OpDiskEnum        = 23
+	OpTransportEnum   = 26
 	OpRemoteTOD       = 28
+	OpNameValidate    = 33
+	OpNameCanonical   = 34
+	OpNameCompare     = 35
 	OpShareEnumSticky = 36
 )
 
 // Error codes the calls return (MS-ERREF 2.2, MS-SRVS 2.2.2.5).
 const (
-	Success        = 0
-	AccessDenied   = 5
-	NotSupported   = 50
-	InvalidName    = 123
-	InvalidLevel   = 124
-	MoreData       = 234
-	UserNotFound   = 2221
-	FileIDNotFound = 2314
-	NetNameMissing = 2310
-	DuplicateShare = 2118
+	Success          = 0
+	AccessDenied     = 5
+	InvalidData      = 13
+	NotSupported     = 50
+	InvalidParameter = 87
+	InvalidName      = 123
+	InvalidLevel     = 124
+	BufTooSmall      = 2123
+	DeviceNotShared  = 2311
+	MoreData         = 234
+	UserNotFound     = 2221
+	FileIDNotFound   = 2314
+	NetNameMissing   = 2310
+	DuplicateShare   = 2118
 )

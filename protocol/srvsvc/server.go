@@ -4,9 +4,10 @@ import (
 	"time"
 
 	"gabion/protocol/dcerpc"
+	"gabion/protocol/dtyp"
 )
 
-// Server has the members of SERVER_INFO 100 to 102 (MS-SRVS 2.2.4.40 to 2.2.4.42).
+// Server has the members of SERVER_INFO 100 to 103 (MS-SRVS 2.2.4.40 to 2.2.4.43).
 type Server struct {
 	Name, Comment string
 	Major, Minor  uint32
@@ -35,7 +36,7 @@ func DecodeServerGetInfo(stub []byte) (level uint32, err error) {
 
 // EncodeServerGetInfo answers it.
 func EncodeServerGetInfo(level uint32, s *Server, result uint32) []byte {
-	if result == Success && (level < 100 || level > 102) {
+	if result == Success && (level < 100 || level > 103) {
 		result = InvalidLevel
 	}
 	return encodeInfo(level, result, func(w *dcerpc.Writer) {
@@ -58,6 +59,9 @@ func EncodeServerGetInfo(level uint32, s *Server, result uint32) []byte {
 		w.Uint32(3000)       // sv102_anndelta, milliseconds
 		w.Uint32(0)          // sv102_licenses
 		w.StringPointer(`C:\`)
+		if level == 103 {
+			w.Uint32(0) // sv103_capabilities
+		}
 	})
 }
 
@@ -69,7 +73,8 @@ func EncodeDiskEnum(level uint32, disks []string, result uint32) []byte {
 	if result != Success {
 		disks = nil
 	}
-	// DISK_INFO is three 16-bit characters; the list ends with an empty one.
+	// The list ends with an empty name. DISK_INFO is a [string] of fixed size, so
+	// each has an offset and a length of its own.
 	n := uint32(len(disks) + 1)
 	var w dcerpc.Writer
 	w.Uint32(n)
@@ -78,13 +83,10 @@ func EncodeDiskEnum(level uint32, disks []string, result uint32) []byte {
 		w.Uint32(0)
 		w.Uint32(n)
 		for _, d := range append(disks, "") {
-			var name [3]uint16
-			for i := 0; i < len(d) && i < 2; i++ {
-				name[i] = uint16(d[i])
-			}
-			for _, c := range name {
-				w.Uint16(c)
-			}
+			units := append(dtyp.EncodeUTF16(d), 0, 0)
+			w.Uint32(0)
+			w.Uint32(uint32(len(units) / 2))
+			w.Raw(units)
 		}
 	})
 	w.Flush()

@@ -167,6 +167,14 @@ func (v *EnumRequest) EncodeShareEnum(shares []Share) []byte {
 	return v.encodeEnum(len(shares), enumLevels[v.Level], func(w *dcerpc.Writer, i int) { fields(w, &shares[i]) })
 }
 
+// EncodeShareEnumSticky answers NetrShareEnumSticky (MS-SRVS 3.1.4.9), which
+// has no level 501.
+func (v *EnumRequest) EncodeShareEnumSticky(shares []Share) []byte {
+	fields := shareFields[v.Level]
+	known := enumLevels[v.Level] && v.Level != 501
+	return v.encodeEnum(len(shares), known, func(w *dcerpc.Writer, i int) { fields(w, &shares[i]) })
+}
+
 // DecodeShareGetInfo reads NetrShareGetInfo (MS-SRVS 3.1.4.10).
 func DecodeShareGetInfo(stub []byte) (name string, level uint32, err error) {
 	r := dcerpc.NewReader(stub)

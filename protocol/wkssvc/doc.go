@@ -12,6 +12,7 @@ const (
 	OpWkstaGetInfo   = 0
 	OpWkstaUserEnum  = 2
 	OpWkstaTransport = 5
+	OpJoinInfo       = 20
 )
 
 // Error codes (MS-ERREF 2.2).

@@ -41,6 +41,9 @@ func (a *Accounts) ByName(text string) lsarpc.Account {
 	if own && strings.EqualFold(text, a.Domain) && !a.SID().IsZero() {
 		return lsarpc.Account{SID: a.SID(), Domain: a.Domain, DomainSID: a.SID(), Use: dtyp.SIDTypeDomain}
 	}
+	if text == "" {
+		text, name = "BUILTIN", "BUILTIN" // as Windows and Samba answer
+	}
 	for i := range dtyp.WellKnownSIDs {
 		w := &dtyp.WellKnownSIDs[i]
 		if strings.EqualFold(w.Name, name) && (!qualified || strings.EqualFold(w.Domain, domain)) {

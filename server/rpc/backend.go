@@ -23,6 +23,11 @@ type Backend interface {
 	// CloseSessions closes those of a client and user, "" meaning any, and
 	// returns how many there were.
 	CloseSessions(client, user string) int
+	// AddShare and RemoveShare change the list of shares for good; they return a
+	// code of package srvsvc.
+	AddShare(s srvsvc.Share) uint32
+	RemoveShare(name string) uint32
+	Transports() []srvsvc.Transport
 	// Policy describes the domains that accounts are of.
 	Policy() lsarpc.Policy
 	// LookupName and LookupSID find an account; its Use is SIDTypeUnknown if there

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -20,6 +21,16 @@ type Host struct {
 	Started time.Time
 	// Users are the server's own accounts, for look-ups; nil if there are none.
 	Users *auth.Users
+	// Editor lets administrators add and remove shares; nil refuses them.
+	Editor ShareEditor
+}
+
+// ShareEditor makes and removes shares for good. Its errors are, or wrap,
+// server.ErrShareExists and server.ErrNoShare where those are the reason.
+type ShareEditor interface {
+	// AddShare shares the folder path of the volume, "" for all of it.
+	AddShare(name, path, comment string) error
+	RemoveShare(name string) error
 }
 
 func (h *Host) accounts() *Accounts { return &Accounts{Domain: h.Name, Users: h.Users} }
@@ -78,7 +89,7 @@ func (a array) Shares(Caller) []srvsvc.Share {
 		if sh.IsPipe() {
 			s.Type = srvsvc.TypeIPC | srvsvc.TypeSpecial
 		} else {
-			s.Path = `C:\` + sh.Name
+			s.Path = drive + sh.Name
 		}
 		if sh.Security != nil {
 			s.Security = sh.Security.Append(nil)
@@ -107,7 +118,7 @@ func (a array) Files() []srvsvc.File {
 	for _, o := range a.s.Opens() {
 		path := o.Path
 		if !o.Pipe {
-			path = `C:\` + o.Share + `\` + o.Path
+			path = drive + o.Share + `\` + o.Path
 		}
 		list = append(list, srvsvc.File{
 			ID: uint32(o.ID), Permissions: filePermissions(uint32(o.Access)), Locks: uint32(o.Locks), Path: path, User: account(o.User),
@@ -169,4 +180,48 @@ func (a array) CloseSessions(client, user string) (n int) {
 		}
 	}
 	return n
+}
+
+// drive is what paths of shares begin with: the volume looks like a disk to those
+// who administer Windows servers.
+const drive = `C:\`
+
+// AddShare is the array's part of NetrShareAdd. Permissions and limits of shares are
+// not set this way.
+func (a array) AddShare(s srvsvc.Share) uint32 {
+	path, ok := strings.CutPrefix(s.Path, drive)
+	switch {
+	case a.h.Editor == nil || s.Security != nil || s.MaxUses != srvsvc.Unlimited && s.MaxUses != 0:
+		return srvsvc.NotSupported
+	case !ok:
+		return srvsvc.InvalidParameter
+	}
+	return editResult(a.h.Editor.AddShare(s.Name, path, s.Remark))
+}
+
+// RemoveShare is the array's part of NetrShareDel.
+func (a array) RemoveShare(name string) uint32 {
+	if a.h.Editor == nil {
+		return srvsvc.NotSupported
+	}
+	return editResult(a.h.Editor.RemoveShare(name))
+}
+
+func editResult(err error) uint32 {
+	switch {
+	case err == nil:
+		return srvsvc.Success
+	case errors.Is(err, server.ErrShareExists):
+		return srvsvc.DuplicateShare
+	case errors.Is(err, server.ErrNoShare):
+		return srvsvc.NetNameMissing
+	}
+	return srvsvc.InvalidData
+}
+
+// Transports is the one transport: SMB over TCP without NetBIOS.
+func (a array) Transports() []srvsvc.Transport {
+	return []srvsvc.Transport{{
+		Clients: uint32(len(a.s.Sessions())), Device: `\Device\Smb4`, Name: []byte(a.h.Name), Address: "000000000000", Domain: a.h.Workgroup,
+	}}
 }

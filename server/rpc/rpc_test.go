@@ -23,6 +23,9 @@ func (f fakeArray) Files() []srvsvc.File                   { return nil }
 func (f fakeArray) Connections(string) []srvsvc.Connection { return nil }
 func (f fakeArray) CloseFile(uint32) bool                  { return false }
 func (f fakeArray) CloseSessions(string, string) int       { return 0 }
+func (f fakeArray) AddShare(srvsvc.Share) uint32           { return srvsvc.NotSupported }
+func (f fakeArray) RemoveShare(string) uint32              { return srvsvc.NotSupported }
+func (f fakeArray) Transports() []srvsvc.Transport         { return nil }
 func (f fakeArray) Policy() lsarpc.Policy                  { return lsarpc.Policy{AccountDomain: "ARRAY"} }
 func (f fakeArray) LookupName(name string) lsarpc.Account  { return known.ByName(name) }
 func (f fakeArray) LookupSID(sid dtyp.SID) lsarpc.Account  { return known.BySID(sid) }

@@ -16,7 +16,16 @@ var srvsvcOps = map[uint16]operation{
 	srvsvc.OpSessionEnum:     sessionEnum,
 	srvsvc.OpSessionDel:      sessionDel,
 	srvsvc.OpShareEnum:       shareEnum,
-	srvsvc.OpShareEnumSticky: shareEnum,
+	srvsvc.OpShareEnumSticky: shareEnumSticky,
+	srvsvc.OpShareAdd:        shareAdd,
+	srvsvc.OpShareSetInfo:    shareSetInfo,
+	srvsvc.OpShareDel:        shareDel,
+	srvsvc.OpShareDelSticky:  shareDel,
+	srvsvc.OpShareCheck:      shareCheck,
+	srvsvc.OpTransportEnum:   transportEnum,
+	srvsvc.OpNameValidate:    nameValidate,
+	srvsvc.OpNameCanonical:   nameCanonicalize,
+	srvsvc.OpNameCompare:     nameCompare,
 	srvsvc.OpShareGetInfo:    shareGetInfo,
 	srvsvc.OpServerGetInfo:   serverGetInfo,
 	srvsvc.OpDiskEnum:        diskEnum,
@@ -27,7 +36,7 @@ var srvsvcOps = map[uint16]operation{
 // descriptors: MS-SRVS 3.1.4.8 reserves them to administrators and operators.
 func adminShareLevel(level uint32) bool { return level == 2 || level == 502 || level == 503 }
 
-// shareEnum is NetrShareEnum (MS-SRVS 3.1.4.8) and NetrShareEnumSticky (3.1.4.9).
+// shareEnum is NetrShareEnum (MS-SRVS 3.1.4.8).
 func shareEnum(a *association, stub []byte) ([]byte, uint32) {
 	q, err := srvsvc.DecodeShareEnum(stub)
 	if err != nil {
@@ -37,6 +46,19 @@ func shareEnum(a *association, stub []byte) ([]byte, uint32) {
 		return q.EncodeDenied(), 0
 	}
 	return q.EncodeShareEnum(a.backend.Shares(a.caller)), 0
+}
+
+// shareEnumSticky is NetrShareEnumSticky (MS-SRVS 3.1.4.9): every share
+// outlives a restart.
+func shareEnumSticky(a *association, stub []byte) ([]byte, uint32) {
+	q, err := srvsvc.DecodeShareEnum(stub)
+	if err != nil {
+		return nil, dcerpc.FaultBadStubData
+	}
+	if adminShareLevel(q.Level) && !a.caller.Administrator {
+		return q.EncodeDenied(), 0
+	}
+	return q.EncodeShareEnumSticky(a.backend.Shares(a.caller)), 0
 }
 
 // shareGetInfo is NetrShareGetInfo (MS-SRVS 3.1.4.10).

@@ -1,0 +1,125 @@
+package srvsvc
+
+import "gabion/protocol/dcerpc"
+
+// DecodeShareAdd reads NetrShareAdd (MS-SRVS 3.1.4.7). known is false for a
+// level that cannot be added.
+func DecodeShareAdd(stub []byte) (s Share, known bool, err error) {
+	r := dcerpc.NewReader(stub)
+	r.OptString()
+	level := r.Uint32()
+	if sw := r.Uint32(); sw != level {
+		r.Fail("union switch %d at level %d", sw, level)
+	}
+	if level != 2 && level != 502 && level != 503 {
+		return s, false, r.Err()
+	}
+	if !r.Pointer() {
+		r.Fail("no share")
+	}
+	readShare(r, level, &s)
+	return s, true, r.Err()
+}
+
+// readShare reads SHARE_INFO_2, _502_I or _503_I.
+func readShare(r *dcerpc.Reader, level uint32, s *Share) {
+	name := r.Pointer()
+	s.Type = r.Uint32()
+	remark := r.Pointer()
+	r.Uint32() // permissions
+	s.MaxUses, s.Uses = r.Uint32(), r.Uint32()
+	path, password := r.Pointer(), r.Pointer()
+	var server, security bool
+	if level == 503 {
+		server = r.Pointer()
+	}
+	if level != 2 {
+		r.Uint32()
+		security = r.Pointer()
+	}
+	for _, f := range []struct {
+		present bool
+		to      *string
+	}{{name, &s.Name}, {remark, &s.Remark}, {path, &s.Path}, {password, nil}, {server, nil}} {
+		if !f.present {
+			continue
+		}
+		text := r.String()
+		if f.to != nil {
+			*f.to = text
+		}
+	}
+	if security {
+		s.Security = append([]byte(nil), r.Bytes(r.Count(1))...)
+	}
+}
+
+// DecodeShareName reads NetrShareDel, NetrShareDelSticky and the head of
+// NetrShareSetInfo.
+func DecodeShareName(stub []byte) (name string, err error) {
+	r := dcerpc.NewReader(stub)
+	r.OptString()
+	name = r.String()
+	return name, r.Err()
+}
+
+// Members of SHARE_INFO as ParmErr names them (MS-SRVS 2.2.2.11).
+const (
+	ParmName     = 1
+	ParmType     = 3
+	ParmRemark   = 4
+	ParmPath     = 8
+	ParmSecurity = 501
+)
+
+// EncodeParmErr answers NetrShareAdd and NetrShareSetInfo: parm names the
+// member that is wrong, 0 none.
+func EncodeParmErr(parm, result uint32) []byte {
+	var w dcerpc.Writer
+	w.Pointer(func(w *dcerpc.Writer) { w.Uint32(parm) })
+	w.Flush()
+	w.Uint32(result)
+	return w.Bytes()
+}
+
+// EncodeShareCheck answers NetrShareCheck (MS-SRVS 3.1.4.16), whose request
+// DecodeShareName reads.
+func EncodeShareCheck(kind, result uint32) []byte {
+	var w dcerpc.Writer
+	w.Uint32(kind)
+	w.Uint32(result)
+	return w.Bytes()
+}
+
+// Transport has the members of SERVER_TRANSPORT_INFO 0 to 2 (MS-SRVS 2.2.4.93 ff).
+type Transport struct {
+	Clients uint32
+	Device  string // \Device\…
+	Name    []byte // the server's name as the transport has it
+	Address string
+	Domain  string
+}
+
+// DecodeTransportEnum reads NetrServerTransportEnum (MS-SRVS 3.1.4.24).
+func DecodeTransportEnum(stub []byte) (EnumRequest, error) { return DecodeShareEnum(stub) }
+
+// EncodeTransportEnum answers it.
+func (v *EnumRequest) EncodeTransportEnum(list []Transport) []byte {
+	return v.encodeEnum(len(list), v.Level <= 2, func(w *dcerpc.Writer, i int) {
+		t := &list[i]
+		w.Uint32(t.Clients)
+		w.StringPointer(t.Device)
+		w.Pointer(func(w *dcerpc.Writer) {
+			w.Uint32(uint32(len(t.Name)))
+			w.Raw(t.Name)
+		})
+		w.Uint32(uint32(len(t.Name)))
+		w.StringPointer(t.Address)
+		if v.Level >= 1 {
+			w.StringPointer(t.Domain)
+		}
+		if v.Level == 2 {
+			w.Uint32(0)
+		}
+	})
+}

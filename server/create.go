@@ -125,14 +125,22 @@ func (c *creation) execute() {
 		c.obj.Timewarp = c.ctx.timewarp.Timestamp
 	}
 	c.setApp(f)
-	c.on(r, share.Tree.Create(&c.obj, func(res object.CreateResult, status ntstatus.Status) {
+	p := share.Tree.Create(&c.obj, func(res object.CreateResult, status ntstatus.Status) {
 		if status != ntstatus.Success {
 			c.end()
 			c.failed(&res, c.reason(status))
 			return
 		}
 		c.opened(f, &res)
-	}))
+	})
+	if p == nil {
+		return
+	}
+	c.until(r, p, func() {
+		if !c.outlivesConnection() {
+			p.Cancel()
+		}
+	})
 }
 
 // setApp is what Successful Open Initialization says of AppInstanceId.

@@ -162,6 +162,29 @@ func (c *creation) begin() bool {
 	return c.fail(ntstatus.DuplicateObjectid)
 }
 
+// outlivesConnection reports that the connection is lost but the session is not, and that
+// the client can come back for the answer by a replay on another channel. Deviation: 3.3.7.1
+// cancels all requests of a lost connection; the client would find the break it waited
+// for forgotten.
+func (c *creation) outlivesConnection() bool {
+	if c.ctx.durableV2 == nil || !c.r.conn.lost() {
+		return false
+	}
+	for _, ch := range c.r.session.live() {
+		if ch.conn != c.r.conn {
+			return true
+		}
+	}
+	return false
+}
+
+// lost reports whether the connection is gone.
+func (c *conn) lost() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
 // end is the counterpart of begin, after the Open can be found.
 func (c *creation) end() {
 	if c.ctx.durableV2 != nil {
@@ -294,12 +317,11 @@ func (c *creation) mayReconnect(f *file, persistent bool) ntstatus.Status {
 	d := f.obj.Durable()
 	li, leased := f.obj.Lease()
 	durable := d.Kind == object.DurableV1 || d.Kind == object.DurableV2
-	v1 := c.ctx.reconnect != nil
+	v2 := c.ctx.reconnectV2 != nil
 	switch {
 	case leased && f.client != c.r.conn.client,
 		d.Kind == object.NotDurable,
-		!v1 && d.Kind == object.DurableV1,
-		!v1 && d.Kind == object.Persistent && !persistent,
+		v2 && d.Kind == object.Persistent && !persistent,
 		leased != (c.ctx.lease != nil),
 		leased && (dtyp.GUID(c.ctx.lease.Key) != li.Key || c.ctx.lease.V2 != li.V2),
 		durable && !leased && f.obj.Oplock() != object.OplockBatch,

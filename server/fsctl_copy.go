@@ -75,7 +75,7 @@ func (c *control) copychunk() {
 		return
 	}
 	if !src.granted(dtyp.FileReadData|dtyp.FileExecute) || !c.f.granted(dtyp.FileWriteData|dtyp.FileAppendData) ||
-		c.req.CtlCode == uint32(fscc.FsctlSrvCopychunk) && !c.f.granted(dtyp.FileReadData|dtyp.FileExecute) {
+		c.req.CtlCode == uint32(fscc.FsctlSrvCopychunk) && !c.f.granted(dtyp.FileReadData) {
 		c.fail(ntstatus.AccessDenied)
 		return
 	}

@@ -133,10 +133,14 @@ type waiting struct {
 // on makes the request wait for p, nil meaning that it need not. When it may not
 // wait the operation is cancelled, and ends with the reason for that.
 func (w *waiting) on(r *request, p *object.Pending) {
-	if p == nil {
-		return
+	if p != nil {
+		w.until(r, p, p.Cancel)
 	}
-	if status := r.pend(p.Cancel); status != ntstatus.Success {
+}
+
+// until is on with another way to cancel.
+func (w *waiting) until(r *request, p *object.Pending, cancel func()) {
+	if status := r.pend(cancel); status != ntstatus.Success {
 		w.refused.Store(uint32(status))
 		p.Cancel()
 	}

@@ -62,14 +62,11 @@ func (m *move) run(target string) (store.Pos, ntstatus.Status, *waiter) {
 	if m.link && o.file.dir {
 		return 0, ntstatus.FileIsADirectory, nil
 	}
-	if !o.stream.main() && !m.link {
-		return 0, ntstatus.InvalidParameter, nil
-	}
 	p, st := parsePath(target)
 	switch {
 	case st != ntstatus.Success:
 		return 0, st, nil
-	case p.isRoot(), p.stream != "", p.kind != streamUnsaid, p.gmt != 0:
+	case p.isRoot(), p.gmt != 0:
 		return 0, ntstatus.ObjectNameInvalid, nil
 	case o.isRoot():
 		return 0, ntstatus.AccessDenied, nil
@@ -89,6 +86,9 @@ func (m *move) run(target string) (store.Pos, ntstatus.Status, *waiter) {
 	m.name = p.name
 	if st := m.mayEnter(); st != ntstatus.Success {
 		return 0, st, nil
+	}
+	if p.stream != "" || p.kind != streamUnsaid || !o.stream.main() && !m.link {
+		return 0, ntstatus.InvalidParameter, nil
 	}
 	pos, st := m.locked()
 	if m.wait != nil {

@@ -28,6 +28,7 @@ func (a *Accounts) SID() dtyp.SID {
 
 // ByName finds an account by "name", "DOMAIN\name" or "name@domain".
 func (a *Accounts) ByName(text string) lsarpc.Account {
+	text = strings.TrimSuffix(text, `\`) // "BUILTIN\" is the domain itself
 	domain, name, qualified := strings.Cut(text, `\`)
 	if !qualified {
 		name, domain, qualified = strings.Cut(text, "@")

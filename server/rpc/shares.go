@@ -102,7 +102,7 @@ func shareCheck(a *association, stub []byte) ([]byte, uint32) {
 	for _, s := range a.backend.Shares(a.caller) {
 		path := strings.TrimSuffix(s.Path, `\`)
 		onDrive := len(device) == 2 && len(path) > 2 && strings.EqualFold(path[:2], device)
-		if s.Path != "" && (strings.EqualFold(path, device) || onDrive) {
+		if strings.EqualFold(path, device) || onDrive { // IPC$ has the path ""
 			return srvsvc.EncodeShareCheck(s.Type&^srvsvc.TypeSpecial, srvsvc.Success), 0
 		}
 	}

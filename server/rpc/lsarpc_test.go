@@ -1,0 +1,110 @@
+package rpc
+
+import (
+	"encoding/hex"
+	"testing"
+
+	"gabion/auth"
+	"gabion/protocol/dcerpc"
+	"gabion/protocol/dtyp"
+	"gabion/protocol/lsarpc"
+	"gabion/protocol/srvsvc"
+	"gabion/store/memvol"
+)
+
+func TestAccounts(t *testing.T) {
+	users, err := auth.OpenUsers(memvol.New(memvol.Options{}), make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob, err := users.Add("bob", "Passw0rd", "Users")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := Accounts{Domain: "ARRAY", Users: users}
+	for _, c := range []struct {
+		name string
+		sid  dtyp.SID
+		use  dtyp.SIDNameUse
+	}{
+		{"bob", bob.SID, dtyp.SIDTypeUser}, {`array\BOB`, bob.SID, dtyp.SIDTypeUser}, {"bob@array", bob.SID, dtyp.SIDTypeUser},
+		{`.\bob`, bob.SID, dtyp.SIDTypeUser}, {"ARRAY", users.Machine(), dtyp.SIDTypeDomain},
+		{"everyone", dtyp.Everyone, dtyp.SIDTypeWellKnownGroup}, {`NT AUTHORITY\SYSTEM`, dtyp.LocalSystem, dtyp.SIDTypeWellKnownGroup},
+		{`BUILTIN\Administrators`, dtyp.BuiltinAdministrators, dtyp.SIDTypeAlias}, {`BUILTIN\`, dtyp.Builtin, dtyp.SIDTypeDomain},
+		{"", dtyp.Builtin, dtyp.SIDTypeDomain},
+		{"nobody", dtyp.SID{}, dtyp.SIDTypeUnknown}, {`OTHER\bob`, dtyp.SID{}, dtyp.SIDTypeUnknown},
+		{`NT AUTHORITY\BOGUS`, dtyp.SID{}, dtyp.SIDTypeUnknown},
+	} {
+		got := a.ByName(c.name)
+		if got.SID != c.sid || got.Use != c.use {
+			t.Errorf("%q: %+v", c.name, got)
+		}
+		if c.use == dtyp.SIDTypeUnknown {
+			continue
+		}
+		if back := a.BySID(c.sid); back.SID != c.sid || back.Use != c.use || back.Name != got.Name || back.Domain != got.Domain {
+			t.Errorf("%v: %+v", c.sid, back)
+		}
+	}
+	gone := a.BySID(users.Machine().WithRID(9999))
+	if gone.Use != dtyp.SIDTypeUnknown || gone.Domain != "ARRAY" {
+		t.Errorf("a removed user: %+v", gone)
+	}
+}
+
+// lsaCall runs one operation of an association.
+func lsaCall(t *testing.T, a *association, opnum uint16, stub []byte) ([]byte, uint32) {
+	t.Helper()
+	return lsarpcOps[opnum](a, stub)
+}
+
+func TestPolicyHandlesBelongToTheirAssociation(t *testing.T) {
+	user := Caller{User: "bob", Domain: "ARRAY"}
+	mine := &association{backend: fakeArray{}, caller: user}
+	other := &association{backend: fakeArray{}, caller: user}
+	open := make([]byte, 64)
+	answer, fault := lsaCall(t, mine, lsarpc.OpOpenPolicy2, open)
+	if fault != 0 {
+		t.Fatalf("fault %#x", fault)
+	}
+	handle := answer[:20]
+	query := append(append([]byte(nil), handle...), lsarpc.PolicyAccountDomain, 0)
+	if _, fault := lsaCall(t, mine, lsarpc.OpQueryInformationPolicy, query); fault != 0 {
+		t.Errorf("own handle: fault %#x", fault)
+	}
+	if _, fault := lsaCall(t, other, lsarpc.OpQueryInformationPolicy, query); fault != dcerpc.FaultContextMismatch {
+		t.Errorf("another's handle: fault %#x", fault)
+	}
+	closed, fault := lsaCall(t, mine, lsarpc.OpClose, handle)
+	if fault != 0 || hex.EncodeToString(closed) != "000000000000000000000000000000000000000000000000" {
+		t.Errorf("close: %x, fault %#x", closed, fault)
+	}
+	if _, fault := lsaCall(t, mine, lsarpc.OpQueryInformationPolicy, query); fault != dcerpc.FaultContextMismatch {
+		t.Errorf("closed handle: fault %#x", fault)
+	}
+	for range maxHandles + 5 {
+		lsaCall(t, mine, lsarpc.OpOpenPolicy, open)
+	}
+	if len(mine.policies) > maxHandles {
+		t.Errorf("%d handles", len(mine.policies))
+	}
+	nobody := &association{backend: fakeArray{}, caller: Caller{Anonymous: true}}
+	lsaCall(t, nobody, lsarpc.OpOpenPolicy, open)
+	if len(nobody.policies) != 0 {
+		t.Error("an anonymous caller got a policy")
+	}
+}
+
+func TestOnlyAdministratorsEditShares(t *testing.T) {
+	user := &association{backend: fakeArray{}, caller: Caller{User: "bob"}}
+	name, err := hex.DecodeString("00000000" + "02000000" + "00000000" + "02000000" + "78000000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, fault := shareDel(user, name); fault != 0 || b[0] != srvsvc.AccessDenied {
+		t.Errorf("delete: %x, fault %#x", b, fault)
+	}
+	if b, fault := shareSetInfo(user, name); fault != 0 || b[len(b)-4] != srvsvc.AccessDenied {
+		t.Errorf("set: %x, fault %#x", b, fault)
+	}
+}

@@ -261,8 +261,13 @@ func (c *conn) recovered(ch *chain) {
 	c.server.log.Error("panic", "client", c.remote, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 	c.fail("panic")
 	if ch != nil {
-		ch.req.uncount()
-		c.forget(&ch.req)
+		// What it held is given back, so that the connection can end; its memory is
+		// left to the garbage collector, because nobody knows who else has it.
+		if r := &ch.req; !r.claim() {
+			c.server.budget.give(r.charge)
+			r.uncount()
+			c.forget(r)
+		}
 		c.chainDone()
 	}
 }
@@ -337,7 +342,6 @@ func (c *conn) teardown() {
 		}
 	}
 	c.server.budget.conns.Add(-1)
-	c.server.budget.give(1)
 	c.chainDone()
 }
 

@@ -5,15 +5,16 @@ import "gabion/protocol/smb2"
 // consume takes the request's message ids [MS-SMB2] 3.3.5.2.3 and enters it into
 // Connection.RequestList.
 func (c *conn) consume(r *request) bool {
-	r.charge = 1
+	charge := 1
 	if c.multiCredit && r.hdr.CreditCharge > 1 {
-		r.charge = int(r.hdr.CreditCharge)
+		charge = int(r.hdr.CreditCharge)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || !c.window.consume(r.hdr.MessageID, r.charge) {
+	if c.closed || !c.window.consume(r.hdr.MessageID, charge) {
 		return false
 	}
+	r.charge = charge
 	r.listed = true
 	r.following = c.requests
 	if c.requests != nil {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"gabion/protocol/ntstatus"
@@ -37,8 +38,11 @@ type request struct {
 	charge  int // credits consumed
 	granted int // credits granted by the interim response
 
-	claimed atomic.Bool   // finish was called
-	phase   atomic.Uint32 // who goes on with the chain, see chain.run
+	phase atomic.Uint32 // who goes on with the chain, see chain.run
+
+	// mu orders finish and pend, which may come at once from two goroutines.
+	mu      sync.Mutex
+	claimed bool // it has been answered; guarded by mu
 
 	// For requests that count on their open.
 	holds    bool   // one of open.inflight is ours
@@ -114,9 +118,12 @@ func (r *request) failWith(status ntstatus.Status, contexts uint8, data []byte) 
 // first call counts: a request that was pended may be finished by its completion
 // and by its cancellation at once.
 func (r *request) finish(status ntstatus.Status, body []byte) {
-	if r.claimed.Swap(true) {
+	r.mu.Lock()
+	if r.claimed {
+		r.mu.Unlock()
 		return
 	}
+	r.claimed = true
 	r.place(body)
 	r.uncount()
 	asyncID := r.conn.forget(r)
@@ -131,6 +138,7 @@ func (r *request) finish(status ntstatus.Status, body []byte) {
 	smb2.PutHeader(r.reply.data, &h)
 	r.reply.charge = r.charge
 	r.chain.answered(r, status)
+	r.mu.Unlock()
 	if r.phase.Swap(phaseFinished) == phaseLeft {
 		r.chain.resume()
 	}
@@ -138,8 +146,20 @@ func (r *request) finish(status ntstatus.Status, body []byte) {
 
 // noReply ends a request that has no response.
 func (r *request) noReply() {
-	r.claimed.Store(true)
+	r.claim()
+	r.conn.forget(r)
+	r.conn.server.budget.give(r.charge)
+	r.uncount()
 	r.phase.Store(phaseFinished)
+}
+
+// claim makes the caller the one that ends the request; true if it has been ended.
+func (r *request) claim() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := r.claimed
+	r.claimed = true
+	return was
 }
 
 // place makes body the body of the reply buffer.
@@ -183,27 +203,35 @@ func (r *request) replyHeader(status ntstatus.Status) smb2.HeaderFields {
 // has been finished meanwhile. It returns a status other than success if the request
 // may not wait; the handler then cancels what it began, and fails with that status.
 func (r *request) pend(cancel func()) ntstatus.Status {
-	if r.claimed.Load() {
-		return ntstatus.Success
+	status, now := r.beginWaiting(cancel)
+	if now {
+		cancel()
+	}
+	return status
+}
+
+// beginWaiting is pend; now says that the request has been cancelled already.
+func (r *request) beginWaiting(cancel func()) (status ntstatus.Status, now bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.claimed {
+		return ntstatus.Success, false
 	}
 	// [MS-SMB2] 3.3.5.2.7: inside a compound only CREATE may wait for something
 	// while others depend on it.
 	if !r.last && r.hdr.Command != smb2.CommandCreate {
-		return ntstatus.InternalError
+		return ntstatus.InternalError, false
 	}
 	id, now, ok := r.conn.makeAsync(r, cancel)
 	if !ok {
-		return ntstatus.InsufficientResources
+		return ntstatus.InsufficientResources, false
 	}
 	r.unhold()
 	r.chain.keep = true
 	if id != 0 {
 		r.chain.interim(r, id)
 	}
-	if now {
-		cancel()
-	}
-	return ntstatus.Success
+	return ntstatus.Success, now
 }
 
 // later runs fn on the server's worker pool after the handler has returned; for

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"gabion/protocol/dtyp"
+	"gabion/protocol/krb5"
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/spnego"
 )
@@ -31,7 +32,7 @@ type MechanismExchange interface {
 	Verify(message, signature []byte) bool
 }
 
-// Acceptor authenticates clients by SPNEGO, or by NTLMSSP without it.
+// Acceptor authenticates clients by SPNEGO, or by NTLMSSP or Kerberos without it.
 type Acceptor struct {
 	mechs []Mechanism // in the server's order of preference
 }
@@ -59,8 +60,8 @@ func (a *Acceptor) Begin(from netip.AddrPort) *Exchange {
 
 // Exchange is one authentication. It is not safe for concurrent use.
 //
-//	start ─NegTokenInit─▶ chosen ─NegTokenResp…─▶ done
-//	  └────NTLMSSP──────▶ raw ─────NTLMSSP──────▶ done
+//	start ─NegTokenInit──────▶ chosen ─NegTokenResp…─▶ done
+//	  └──NTLMSSP, Kerberos───▶ raw ─────the same─────▶ done
 type Exchange struct {
 	a        *Acceptor
 	from     netip.AddrPort
@@ -104,8 +105,8 @@ func (e *Exchange) Step(token []byte) (answer []byte, who *Identity, err error) 
 }
 
 func (e *Exchange) start(token []byte) ([]byte, *Identity, error) {
-	if isNTLM(token) {
-		m := e.a.find(ntlmOID)
+	if bare := bareMechanism(token); bare != nil {
+		m := e.a.find(bare)
 		if m == nil {
 			return nil, nil, ntstatus.LogonFailure
 		}
@@ -135,6 +136,17 @@ func (e *Exchange) start(token []byte) ([]byte, *Identity, error) {
 		return e.advance(init.Token, init.MIC, true)
 	}
 	return nil, nil, ntstatus.LogonFailure
+}
+
+// bareMechanism tells whose token that is, nil if it is SPNEGO's.
+func bareMechanism(token []byte) asn1.ObjectIdentifier {
+	switch {
+	case isNTLM(token):
+		return ntlmOID
+	case krb5.IsToken(token):
+		return spnego.Kerberos
+	}
+	return nil
 }
 
 func (e *Exchange) next(token []byte) ([]byte, *Identity, error) {

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"slices"
 	"time"
 
 	"gabion/protocol/dtyp"
@@ -16,6 +17,9 @@ type Identity struct {
 	SessionKey   []byte    // 16 bytes with NTLM; none for anonymous
 	Expires      time.Time // zero: never
 	Mechanism    string    // "NTLM", "Kerberos"
+	UPN          string    // user principal name, "" if it has none
+	// Delegated names the services that act for the user, the first to act first.
+	Delegated []string
 }
 
 // Name is DOMAIN\user.
@@ -25,3 +29,6 @@ func (i *Identity) Name() string {
 	}
 	return i.Domain + `\` + i.User
 }
+
+// in reports whether the identity is a member of a group.
+func (i *Identity) in(group dtyp.SID) bool { return slices.Contains(i.Groups, group) }

@@ -196,7 +196,7 @@ func (a *Acceptor) accept(req *krb5.APReq) (*Context, error) {
 		return nil, err
 	}
 	c := &Context{
-		Client: ticket.Client, Realm: ticket.Realm, Service: req.Ticket.Service,
+		Client: ticket.Client, Realm: ticket.Realm, Service: req.Ticket.Service, ServiceRealm: req.Ticket.Realm,
 		AuthTime: ticket.AuthTime, EndTime: ticket.EndTime, EType: req.Ticket.Enc.EType, ticketKey: ticket.Key,
 	}
 	if err = a.verify(c, req, &ticket, key); err != nil {

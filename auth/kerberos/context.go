@@ -13,11 +13,13 @@ import (
 
 // Context is an accepted ticket's security context. It is not safe for concurrent use.
 type Context struct {
-	Who     Who
-	Client  krb5.Principal
-	Realm   string
-	Service krb5.Principal
-	EType   int32 // the ticket's
+	Who    Who
+	Client krb5.Principal
+	Realm  string
+	// Service is the name that the ticket is for, in the array's own realm.
+	Service      krb5.Principal
+	ServiceRealm string
+	EType        int32 // the ticket's
 	// AuthTime is when the client gave its password, EndTime when the ticket expires.
 	AuthTime, EndTime time.Time
 	Flags             uint32 // krb5.Flag…, what the client asked for

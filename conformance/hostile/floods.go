@@ -26,9 +26,9 @@ var floodCases = []Case{
 		}
 		return nil
 	}},
-	{"hundreds of unfinished authentications", "", func(t Target) error {
+	{"thousands of unfinished authentications", "", func(t Target) error {
 		return t.negotiated(func(c *client.Conn) error {
-			for i := range 500 {
+			for i := range 5000 {
 				if _, err := half(c); err != nil {
 					if s, known := client.Status(err); known && !s.IsError() {
 						return fmt.Errorf("at %d: %w", i, err)
@@ -36,7 +36,7 @@ var floodCases = []Case{
 					return nil // refused or disconnected: bounded
 				}
 			}
-			return fmt.Errorf("one connection keeps 500 unfinished authentications")
+			return fmt.Errorf("one connection keeps 5000 unfinished authentications")
 		})
 	}},
 	{"connection dropped with requests on their way", "3.3.7.1", func(t Target) error {
@@ -54,8 +54,7 @@ var floodCases = []Case{
 			if err := f.Lock(smb2.LockElement{Length: 10, Flags: smb2.LockFlagExclusiveLock}); err != nil {
 				return err
 			}
-			m := client.OpenFile("hostile.bin")
-			second, err := f.Tree.Create(m)
+			second, err := f.Tree.Create(client.OpenFile(f.Name))
 			if err != nil {
 				return err
 			}

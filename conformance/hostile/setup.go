@@ -10,10 +10,10 @@ import (
 	"gabion/protocol/smb2"
 )
 
-// refuses checks that nobody was logged on and nothing goes on: an error, or the end
-// of the connection.
+// refuses checks that nobody was logged on and nothing goes on: an error, some of
+// which security packages give the severity of a warning, or the end of the connection.
 func refuses(c *client.Conn, r *client.Response, err error) error {
-	if r != nil && r.Status().IsError() && r.Status() != ntstatus.MoreProcessingRequired {
+	if r != nil && !r.Status().IsSuccess() && r.Status() != ntstatus.MoreProcessingRequired {
 		return nil
 	}
 	return endsOrGets(c, r, err)

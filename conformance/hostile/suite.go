@@ -3,6 +3,7 @@ package hostile
 import (
 	"bytes"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,7 +52,7 @@ func Run(t *testing.T, target Target) {
 // Alive does a client's honest work.
 func (t Target) Alive() error {
 	return t.tree(func(_ *client.Conn, tree *client.Tree) error {
-		m := client.OpenFile("hostile-alive.bin")
+		m := client.OpenFile(fmt.Sprintf("hostile-alive-%d.bin", files.Add(1)))
 		m.CreateOptions |= smb2.OptionDeleteOnClose
 		f, err := tree.Create(m)
 		if err != nil {
@@ -119,10 +120,14 @@ func (t Target) tree(f func(*client.Conn, *client.Tree) error) error {
 	})
 }
 
+// files counts the files of cases: the one of a connection that was dropped may be
+// about to vanish when the next case begins.
+var files atomic.Uint64
+
 // file runs f on an open file that vanishes with it.
 func (t Target) file(f func(*client.Conn, *client.File) error) error {
 	return t.tree(func(c *client.Conn, tree *client.Tree) error {
-		m := client.OpenFile("hostile.bin")
+		m := client.OpenFile(fmt.Sprintf("hostile-%d.bin", files.Add(1)))
 		m.CreateOptions |= smb2.OptionDeleteOnClose
 		file, err := tree.Create(m)
 		if err != nil {

@@ -34,7 +34,7 @@ func double(in [blockSize]byte) (out [blockSize]byte) {
 }
 
 // sum computes the MAC of head, sixteen zero bytes and tail into state, which must
-// be zero and have a block's length; head must be whole blocks and tail not empty.
+// be zero and have a block's length; head must be whole blocks.
 // That is a message whose signature field is the state: the field counts as zeros
 // and so needs no other place for the computation than itself.
 func (c *cmac) sum(state, head, tail []byte) {
@@ -42,6 +42,11 @@ func (c *cmac) sum(state, head, tail []byte) {
 	for ; len(head) > 0; head = head[blockSize:] {
 		subtle.XORBytes(state, state, head[:blockSize])
 		c.block.Encrypt(state, state)
+	}
+	if len(tail) == 0 { // the zeros end the message
+		subtle.XORBytes(state, state, c.k1[:])
+		c.block.Encrypt(state, state)
+		return
 	}
 	c.block.Encrypt(state, state) // the zeros
 	c.finish(state, tail)

@@ -25,7 +25,7 @@ func TestSignVerify(t *testing.T) {
 			t.Fatal(err)
 		}
 		var scratch Scratch
-		for _, n := range []int{1, 4, 15, 16, 17, 4096} {
+		for _, n := range []int{0, 1, 4, 15, 16, 17, 4096} {
 			m := message(n, 0, smb2.CommandWrite)
 			s.Sign(m, &scratch)
 			if !smb2.Header(m).IsSigned() || bytes.Equal(smb2.Header(m).Signature(), make([]byte, 16)) {
@@ -58,7 +58,7 @@ func TestSignVerify(t *testing.T) {
 // CMAC over the message in place is CMAC over the message with zeros.
 func TestCMACInPlace(t *testing.T) {
 	s, _ := NewSigner(smb2.SigningAESCMAC, [16]byte{9})
-	for n := 1; n < 70; n++ {
+	for n := range 70 {
 		m := message(n, smb2.FlagSigned, smb2.CommandRead)
 		want := CMAC(s.cmac.block, nil, m)
 		s.Sign(m, nil)

@@ -76,7 +76,7 @@ func (s *Signer) Sign(msg []byte, scratch *Scratch) {
 // Verify reports whether msg bears its signature. msg is as before when Verify
 // returns, but is written to meanwhile.
 func (s *Signer) Verify(msg []byte, scratch *Scratch) bool {
-	if len(msg) <= smb2.HeaderSize {
+	if len(msg) < smb2.HeaderSize {
 		return false
 	}
 	field := msg[signatureOffset : signatureOffset+blockSize]

@@ -115,7 +115,7 @@ func (o *Open) MaximalAccess(share uint32) (uint32, ntstatus.Status) {
 	if err != nil {
 		return 0, o.tree.vol.fs.statusOf(err)
 	}
-	m := uint32(o.token.Maximal(sd))
+	m := uint32(o.Token().Maximal(sd))
 	if share != 0 {
 		m &= share
 	}

@@ -222,6 +222,9 @@ func (o *Open) evict(l *later) {
 		o.drain()
 		var rest later
 		e.finish(&rest)
+		o.file.mu.Lock()
+		o.file.wake(&rest)
+		o.file.mu.Unlock()
 		rest.run()
 		o.file.vol.fs.cfg.Breaker.Closed(o)
 		o.file.release()

@@ -257,13 +257,14 @@ func (c *creation) attempt(again func()) (CreateResult, ntstatus.Status, *waiter
 // holds f.mu. The reference to f passes to the open.
 func (c *creation) newOpen(f *File, s *Stream, l *Link) *Open {
 	o := &Open{
-		tree: c.tree, file: f, stream: s, link: l, token: c.req.Token,
+		tree: c.tree, file: f, stream: s, link: l,
 		desired: c.desired, access: c.granted, options: c.options,
 		backup: c.backup, restore: c.restore, client: c.req.Client, appID: c.req.AppID,
 		share: c.share, mode: c.options & optModeMask,
 		deleteOnClose: c.options&optDeleteOnClose != 0,
 		created:       time.Now(),
 	}
+	o.token.Store(c.req.Token)
 	o.SetTag(c.req.Tag)
 	if lr := c.req.Lease; lr != nil && c.req.Oplock == OplockLease {
 		o.leaseID = leaseID{c.req.Client, lr.Key}

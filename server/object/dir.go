@@ -211,5 +211,5 @@ func (o *Open) maySee(e *store.Entry) bool {
 	}
 	defer n.Close()
 	sd, err := nodeSecurity(n)
-	return err == nil && granted(o.token, sd, fileGenericRead) == fileGenericRead
+	return err == nil && granted(o.Token(), sd, fileGenericRead) == fileGenericRead
 }

@@ -84,6 +84,7 @@ type opening struct {
 	dir  *place
 	name string
 	attr store.Attr
+	link *Link
 }
 
 // linkOf finds the link the file is reached by and refuses one that is going.
@@ -92,6 +93,7 @@ func (e *opening) linkOf() (*Link, ntstatus.Status) {
 	if e.name == "" { // the tree's root: its place is known from the tree
 		l.dir, l.name = splitPath(e.dir.path)
 	}
+	e.link = l
 	if l.deletePending {
 		return l, ntstatus.DeletePending
 	}
@@ -198,6 +200,15 @@ func (e *opening) dataStreamOf(l *Link, resume func()) (CreateResult, ntstatus.S
 // Deviation: access is checked before a batch oplock is broken, so that who may not open
 // a file cannot disturb who has.
 func (e *opening) admit(s *Stream, d demand, resume func()) (ntstatus.Status, *waiter) {
+	st, w := e.contend(s, d, resume)
+	if w == nil && e.link.deletePending {
+		// A durable open that gave way takes the file with it: start again when it has gone.
+		return ntstatus.Success, e.f.wait(resume)
+	}
+	return st, w
+}
+
+func (e *opening) contend(s *Stream, d demand, resume func()) (ntstatus.Status, *waiter) {
 	if st := e.authorise(e.f, e.attr.FileAttributes, e.parentSecurity); st != ntstatus.Success {
 		return st, nil
 	}
@@ -265,7 +276,7 @@ func (e *opening) mayOverwrite() ntstatus.Status {
 
 // unused forgets a link that no open came by.
 func (e *opening) unused(l *Link) {
-	if l.opens == 0 {
+	if l.opens == 0 && !l.deletePending {
 		e.f.dropLink(l)
 	}
 }

@@ -182,7 +182,7 @@ func (o *Open) SetValidDataLength(n int64) (store.Pos, ntstatus.Status) {
 	if n <= 0 || n > o.size() {
 		return 0, ntstatus.InvalidParameter
 	}
-	if !hasPrivilege(o.token, privManageVolume) {
+	if !hasPrivilege(o.Token(), privManageVolume) {
 		return 0, ntstatus.PrivilegeNotHeld
 	}
 	return o.dataChange(notifySize, func(d store.Stream, t store.Touch) (store.Pos, error) {

@@ -46,7 +46,7 @@ func (c *creation) locateAndOpen(resume func()) (res CreateResult, st ntstatus.S
 	}
 	lock := v.entries(dir.node.ID())
 	lock.RLock()
-	node, e, err := v.store.Open(dir.node, c.path.name)
+	node, e, err := v.open(dir.node, c.path.name)
 	if err == nil {
 		// The entry cannot go before the open stands.
 		res, st, w = c.existing(v.hold(node), e.Name, &dir, resume)
@@ -74,7 +74,7 @@ func (c *creation) walk() (place, ntstatus.Status, *Reparse) {
 	}
 	traverse := !hasPrivilege(c.req.Token, privTraverse)
 	for i, name := range c.path.dirs {
-		next, e, err := v.store.Open(at.node, name)
+		next, e, err := v.open(at.node, name)
 		at.close()
 		if err != nil {
 			if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNotDir) {

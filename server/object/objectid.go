@@ -47,7 +47,7 @@ func (o *Open) SetObjectID(id [64]byte) (store.Pos, ntstatus.Status) {
 			return 0, ntstatus.AccessDenied
 		}
 		blob = []byte{}
-	} else if !hasPrivilege(o.token, privRestore) {
+	} else if !hasPrivilege(o.Token(), privRestore) {
 		return 0, ntstatus.AccessDenied
 	}
 	if st := o.writable(); st != ntstatus.Success {

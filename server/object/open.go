@@ -16,7 +16,7 @@ type Open struct {
 	file    *File // referenced
 	stream  *Stream
 	link    *Link
-	token   *Token
+	token   atomic.Pointer[Token]
 	desired uint32 // as asked for, mapped
 	access  uint32 // GrantedAccess
 	options uint32
@@ -63,7 +63,7 @@ type sticky struct{ write, change, access bool }
 func (o *Open) Tree() *Tree { return o.tree }
 
 // Token returns who opened it.
-func (o *Open) Token() *Token { return o.token }
+func (o *Open) Token() *Token { return o.token.Load() }
 
 // Tag returns what belongs to the server: CreateRequest.Tag until SetTag.
 func (o *Open) Tag() any { return *o.tag.Load() }

@@ -78,7 +78,7 @@ func (m *move) run(target string) (store.Pos, ntstatus.Status, *waiter) {
 		v.paths.RLock()
 		defer v.paths.RUnlock()
 	}
-	c := &creation{tree: o.tree, req: &CreateRequest{Token: o.token, Path: target}, path: p, view: o.file.view, share: shareRead | shareWrite}
+	c := &creation{tree: o.tree, req: &CreateRequest{Token: o.Token(), Path: target}, path: p, view: o.file.view, share: shareRead | shareWrite}
 	if m.to, st, _ = c.walk(); st != ntstatus.Success {
 		return 0, st, nil
 	}
@@ -112,7 +112,7 @@ func (m *move) mayEnter() ntstatus.Status {
 	if err != nil {
 		return v.fs.statusOf(err)
 	}
-	if !m.o.restore && granted(m.o.token, sd, right) == 0 {
+	if !m.o.restore && granted(m.o.Token(), sd, right) == 0 {
 		return ntstatus.AccessDenied
 	}
 	f := v.live(store.Live, m.to.node.ID())
@@ -276,12 +276,12 @@ func (m *move) mayReplace(e *store.Entry) ntstatus.Status {
 	if err != nil {
 		return v.fs.statusOf(err)
 	}
-	if !m.o.restore && granted(m.o.token, sd, accessDelete) == 0 {
+	if !m.o.restore && granted(m.o.Token(), sd, accessDelete) == 0 {
 		parent, err := m.to.security()
 		if err != nil {
 			return v.fs.statusOf(err)
 		}
-		if granted(m.o.token, parent, fileDeleteChild) == 0 {
+		if granted(m.o.Token(), parent, fileDeleteChild) == 0 {
 			return ntstatus.AccessDenied
 		}
 	}

@@ -31,7 +31,7 @@ func (o *Open) SetReparsePoint(b []byte) (store.Pos, ntstatus.Status) {
 	if fscc.ReservedReparseTag(d.Tag) {
 		return 0, ntstatus.IOReparseTagInvalid
 	}
-	if d.Tag == reparseSymlink && !hasPrivilege(o.token, privSymlink) {
+	if d.Tag == reparseSymlink && !hasPrivilege(o.Token(), privSymlink) {
 		return 0, ntstatus.AccessDenied
 	}
 	return o.changeReparse(func(old *fscc.ReparseData) (store.Change, ntstatus.Status) {

@@ -59,7 +59,7 @@ func (o *Open) setSecurity(parts dtyp.SecurityInformation, given *dtyp.SecurityD
 	if err != nil {
 		return 0, f.vol.fs.statusOf(err)
 	}
-	sd, err := o.token.SetSecurity(current, given, parts)
+	sd, err := o.Token().SetSecurity(current, given, parts)
 	if errors.Is(err, auth.ErrOwner) {
 		return 0, ntstatus.InvalidOwner
 	}

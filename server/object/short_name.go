@@ -1,0 +1,130 @@
+package object
+
+import (
+	"errors"
+	"hash/fnv"
+	"strings"
+
+	"gabion/store"
+)
+
+// Volumes hold no 8.3 names ([MS-FSCC] 2.1.5.2.1). What is shown to those who ask for one
+// is computed from the long name, so that it costs nothing to keep and is the same
+// in a listing and in FileAlternateNameInformation. Who opens a file by such a name pays
+// for a search of the directory.
+
+// is8dot3 reports whether name needs no other short name than itself.
+func is8dot3(name string) bool {
+	base, ext, dot := strings.Cut(name, ".")
+	if base == "" || len(base) > 8 || len(ext) > 3 || dot && ext == "" {
+		return false
+	}
+	for i := 0; i < len(base); i++ {
+		if !shortChar(base[i]) {
+			return false
+		}
+	}
+	for i := 0; i < len(ext); i++ {
+		if !shortChar(ext[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// shortChar reports whether c may occur in an 8.3 name.
+func shortChar(c byte) bool {
+	switch {
+	case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		return true
+	}
+	return strings.IndexByte("!#$%&'()-@^_`{}~", c) >= 0
+}
+
+// ShortName is the 8.3 name shown beside name in a listing, "" if name is one itself.
+func ShortName(name string) string {
+	if name == "." || name == ".." || is8dot3(name) {
+		return ""
+	}
+	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	h := fnv.New64a()
+	h.Write([]byte(strings.ToUpper(name)))
+	n := h.Sum64()
+	b := make([]byte, 0, 12)
+	b = appendShort(b, name, 1)
+	for range 5 {
+		b = append(b, digits[n%36])
+		n /= 36
+	}
+	b = append(b, '~', digits[n%36])
+	if i := strings.LastIndexByte(name, '.'); i > 0 {
+		b = append(b, '.')
+		if at := len(b); len(appendShort(b, name[i+1:], 3)) > at {
+			b = appendShort(b, name[i+1:], 3)
+		} else {
+			b = b[:at-1]
+		}
+	}
+	return string(b)
+}
+
+// appendShort appends up to n characters of s that an 8.3 name may have.
+func appendShort(b []byte, s string, n int) []byte {
+	for i := 0; i < len(s) && n > 0; i++ {
+		if c := s[i]; shortChar(c) && c != '~' {
+			b = append(b, strings.ToUpper(s[i:i+1])...)
+			n--
+		}
+	}
+	return b
+}
+
+// AlternateName is what FileAlternateNameInformation tells ([MS-FSCC] 2.4.5).
+func AlternateName(name string) string {
+	if s := ShortName(name); s != "" {
+		return s
+	}
+	return strings.ToUpper(name)
+}
+
+// tilde is where a computed short name has its tilde.
+const tilde = 6
+
+// open is store.Volume.Open that also takes the short name of an entry.
+func (v *Volume) open(dir store.Node, name string) (store.Node, store.Entry, error) {
+	n, e, err := v.store.Open(dir, name)
+	if err == nil || len(name) <= tilde || len(name) > 12 || name[tilde] != '~' || !errors.Is(err, store.ErrNotFound) {
+		return n, e, err
+	}
+	long := v.longName(dir, strings.ToUpper(name))
+	if long == "" {
+		return n, e, err
+	}
+	return v.store.Open(dir, long)
+}
+
+// longName finds the one entry of dir with a short name; "" if there are none or several.
+func (v *Volume) longName(dir store.Node, short string) string {
+	const batch = 256
+	var entries []store.Entry
+	found, after := "", ""
+	for {
+		var err error
+		if entries, err = v.store.ReadDir(dir, after, batch, entries[:0]); err != nil {
+			return ""
+		}
+		for i := range entries {
+			if ShortName(entries[i].Name) != short {
+				continue
+			}
+			if found != "" {
+				return ""
+			}
+			found = entries[i].Name
+		}
+		if len(entries) < batch {
+			return found
+		}
+		after = entries[len(entries)-1].Name
+	}
+}

@@ -59,7 +59,8 @@ func Binary(t testing.TB, tags string) string {
 		t.Fatal(err)
 	}
 	path := filepath.Join(dir, "gabion")
-	cmd := exec.Command("go", "build", "-tags", tags, "-o", path, "./cmd/gabion")
+	args := append([]string{"build", "-tags", tags, "-o", path}, buildFlags...)
+	cmd := exec.Command("go", append(args, "./cmd/gabion")...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building gabion: %v\n%s", err, out)

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"strings"
+
 	"gabion/protocol/dtyp"
 	"gabion/protocol/fscc"
 	"gabion/protocol/ntstatus"
@@ -57,7 +59,9 @@ func (c *creation) decode() bool {
 	if c.ctx, status = c.r.parseContexts(c.req.CreateContexts()); status != ntstatus.Success {
 		return c.fail(status)
 	}
-	c.name = dtyp.DecodeUTF16(c.req.Name)
+	// Deviation: a slash is taken for the separator that systems which use it as one mean
+	// by it, instead of being refused.
+	c.name = strings.ReplaceAll(dtyp.DecodeUTF16(c.req.Name), "/", `\`)
 	return true
 }
 

@@ -72,8 +72,8 @@ func (r *request) validateListing(req *smb2.QueryDirectoryRequest, class fscc.Fi
 	return ntstatus.Success
 }
 
-// setEntry fills in what the directory classes show. FileIndex stays 0, as on NTFS: a
-// listing is resumed where it stopped, not by number (note 410).
+// setEntry fills in what the directory classes show. FileIndex means nothing where entries
+// have no fixed place: a listing is resumed where it stopped, not by number (note 410).
 func setEntry(to *fscc.DirectoryEntry, e *object.DirEntry) {
 	*to = fscc.DirectoryEntry{
 		CreationTime:   e.CreationTime,
@@ -86,7 +86,8 @@ func setEntry(to *fscc.DirectoryEntry, e *object.DirEntry) {
 		EaSize:         e.EASize,
 		ReparseTag:     e.ReparseTag,
 		FileID:         uint64(e.ID),
-		ShortName:      shortName(e.Name),
+		FileIndex:      uint32(e.ID),
+		ShortName:      object.ShortName(e.Name),
 		Name:           e.Name,
 	}
 	binary.LittleEndian.PutUint64(to.FileID128[:], uint64(e.ID))

@@ -152,7 +152,7 @@ func (q *query) alternateName() {
 		q.fail(ntstatus.ObjectNameNotFound)
 		return
 	}
-	q.answer(&fscc.NameInformation{FileName: alternateName(baseName(path))})
+	q.answer(&fscc.NameInformation{FileName: object.AlternateName(baseName(path))})
 }
 
 // baseName is the last component of a path.

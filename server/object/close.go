@@ -170,6 +170,7 @@ func (o *Open) unlink(l *later) (store.Pos, ntstatus.Status) {
 	switch {
 	case err == nil:
 		k.unlinked = true
+		v.tunnel.remember(parent, k.name)
 	case errors.Is(err, store.ErrNotEmpty):
 		// A directory that was filled meanwhile stays.
 		k.deletePending = false

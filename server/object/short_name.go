@@ -90,10 +90,13 @@ func AlternateName(name string) string {
 // tilde is where a computed short name has its tilde.
 const tilde = 6
 
+// computedShort reports whether name looks like what ShortName computes.
+func computedShort(name string) bool { return len(name) > tilde && len(name) <= 12 && name[tilde] == '~' }
+
 // open is store.Volume.Open that also takes the short name of an entry.
 func (v *Volume) open(dir store.Node, name string) (store.Node, store.Entry, error) {
 	n, e, err := v.store.Open(dir, name)
-	if err == nil || len(name) <= tilde || len(name) > 12 || name[tilde] != '~' || !errors.Is(err, store.ErrNotFound) {
+	if err == nil || !computedShort(name) || !errors.Is(err, store.ErrNotFound) {
 		return n, e, err
 	}
 	long := v.longName(dir, strings.ToUpper(name))

@@ -21,6 +21,7 @@ type Volume struct {
 	files map[fileKey]*File // guarded by mu
 
 	notify notifyTable
+	tunnel tunnel
 
 	last atomic.Uint64 // the largest position any change got
 }

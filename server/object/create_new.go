@@ -24,6 +24,7 @@ func (c *creation) create(dir *place) (res CreateResult, st ntstatus.Status, aga
 		return res, st, false
 	}
 	v := c.tree.vol
+	c.path.name = v.tunnel.recall(dir.node.ID(), c.path.name)
 	// The parent's grants are looked at with no entry lock held: File.mu of the
 	// parent is taken for that.
 	lock := v.entries(dir.node.ID())

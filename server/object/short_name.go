@@ -91,7 +91,9 @@ func AlternateName(name string) string {
 const tilde = 6
 
 // computedShort reports whether name looks like what ShortName computes.
-func computedShort(name string) bool { return len(name) > tilde && len(name) <= 12 && name[tilde] == '~' }
+func computedShort(name string) bool {
+	return len(name) > tilde && len(name) <= 12 && name[tilde] == '~'
+}
 
 // open is store.Volume.Open that also takes the short name of an entry.
 func (v *Volume) open(dir store.Node, name string) (store.Node, store.Entry, error) {

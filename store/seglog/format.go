@@ -24,6 +24,8 @@ const (
 const (
 	KindEdits = 1
 	KindMoved = 2
+	// KindVoid was given up; it takes a position and nothing else.
+	KindVoid = 3
 )
 
 const (

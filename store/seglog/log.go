@@ -311,3 +311,12 @@ func (l *Log) Stats() Stats {
 	defer l.mu.Unlock()
 	return l.stats
 }
+
+// Void gives up a reserved record: it stays in the log as one of no kind.
+func (t *Ticket) Void() {
+	binary.LittleEndian.PutUint16(t.rec[0:], KindVoid)
+	binary.LittleEndian.PutUint16(t.rec[2:], binary.LittleEndian.Uint16(t.rec[2:])&^flagMore)
+	clear(t.Body)
+	clear(t.Payload)
+	t.Commit(checkOf(t.Payload))
+}

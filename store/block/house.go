@@ -1,0 +1,176 @@
+package block
+
+import (
+	"sync"
+
+	"gabion/store"
+)
+
+// house is the background: one goroutine that does, in bounded steps, what is
+// too large or not urgent enough for the caller that caused it.
+type house struct {
+	v *Volume
+
+	mu      sync.Mutex // guards the queues
+	orphans []orphan
+	doomed  []uint64
+	flush   bool
+
+	removing *removal // used by Step only
+
+	kick chan struct{}
+	quit chan struct{}
+	done chan struct{}
+}
+
+// orphan is a file, or one stream of a file, that has no name and is not open.
+type orphan struct {
+	id     store.FileID
+	stream uint32
+	whole  bool
+}
+
+type want int
+
+const wantFlush want = iota
+
+func (h *house) init(v *Volume) {
+	h.v = v
+	h.kick = make(chan struct{}, 1)
+	h.quit = make(chan struct{})
+}
+
+func (h *house) poke() {
+	select {
+	case h.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (h *house) orphan(o orphan) {
+	h.mu.Lock()
+	h.orphans = append(h.orphans, o)
+	h.mu.Unlock()
+	h.poke()
+}
+
+func (h *house) doom(id uint64) {
+	h.mu.Lock()
+	h.doomed = append(h.doomed, id)
+	h.mu.Unlock()
+	h.poke()
+}
+
+func (h *house) wake(want) {
+	h.mu.Lock()
+	h.flush = true
+	h.mu.Unlock()
+	h.poke()
+}
+
+func (h *house) start() {
+	if h.v.opt.Manual {
+		return
+	}
+	h.done = make(chan struct{})
+	go func() {
+		defer close(h.done)
+		for {
+			select {
+			case <-h.quit:
+				return
+			case <-h.kick:
+			}
+			for h.v.check() == nil {
+				select {
+				case <-h.quit:
+					return
+				default:
+				}
+				more, err := h.v.Step()
+				if err != nil {
+					h.v.out.Error("background work failed", "error", err)
+				}
+				if !more || err != nil {
+					break
+				}
+			}
+		}
+	}()
+}
+
+func (h *house) stop() {
+	close(h.quit)
+	if h.done != nil {
+		<-h.done
+	}
+}
+
+// Step does one bounded piece of background work and reports whether there was any.
+func (v *Volume) Step() (bool, error) {
+	if err := v.check(); err != nil {
+		return false, err
+	}
+	h := &v.work
+	h.mu.Lock()
+	flush := h.flush
+	h.flush = false
+	var o orphan
+	var doomed uint64
+	switch {
+	case len(h.orphans) > 0:
+		o = h.orphans[0]
+	default:
+		doomed = v.nextDoomed()
+	}
+	h.mu.Unlock()
+	if flush {
+		if _, err := v.index.AsyncFlush(); err != nil {
+			return true, err
+		}
+	}
+	switch {
+	case o.id != 0:
+		return true, v.removeOrphan(o)
+	case doomed != 0:
+		return true, v.removeSnapshot(doomed)
+	}
+	return flush, nil
+}
+
+// nextDoomed returns a deleted snapshot that nobody reads any more. Caller holds mu.
+func (v *Volume) nextDoomed() uint64 {
+	h := &v.work
+	for i, id := range h.doomed {
+		if !v.inodes.inUse(store.View(id)) {
+			h.doomed[0], h.doomed[i] = h.doomed[i], h.doomed[0]
+			return id
+		}
+	}
+	return 0
+}
+
+// finished takes the head off a queue when its work is done.
+func (h *house) finishedOrphan() {
+	h.mu.Lock()
+	h.orphans = h.orphans[1:]
+	h.mu.Unlock()
+}
+
+func (h *house) finishedDoomed() {
+	h.mu.Lock()
+	h.doomed = h.doomed[1:]
+	h.mu.Unlock()
+}
+
+// loadOrphans queues what had no name when the volume was last open.
+func (v *Volume) loadOrphans() error {
+	return v.scan([]byte{kOrphan}, nil, func(key, _ []byte) (bool, error) {
+		o := orphan{id: store.FileID(be.Uint64(key[1:])), whole: len(key) == 9}
+		if !o.whole {
+			o.stream = be.Uint32(key[9:])
+		}
+		v.work.orphan(o)
+		return true, nil
+	})
+}

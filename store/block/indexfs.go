@@ -1,0 +1,101 @@
+package block
+
+import (
+	"runtime"
+	"strings"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// indexFS is the file system that Pebble sees. A flush of the index becomes
+// visible to a later opening through a write to the MANIFEST and nothing else;
+// the log is forced ahead of each such write, so that the index on disk never
+// holds what the log might lose.
+type indexFS struct {
+	vfs.FS
+	running *atomic.Bool // Pebble is past its opening
+	force   func() error
+	// failed is told of a write or sync that failed where Pebble could not go on.
+	failed func(error)
+}
+
+type manifestFile struct {
+	vfs.File
+	fs *indexFS
+}
+
+func isManifest(fs vfs.FS, name string) bool {
+	return strings.HasPrefix(fs.PathBase(name), "MANIFEST")
+}
+
+func (f *indexFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, c)
+	if err == nil && isManifest(f.FS, name) {
+		return &manifestFile{file, f}, nil
+	}
+	return file, err
+}
+
+func (f *indexFS) OpenDir(name string) (vfs.File, error) {
+	file, err := f.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &indexDir{file, f}, nil
+}
+
+func (m *manifestFile) Write(p []byte) (int, error) {
+	if err := m.fs.force(); err != nil {
+		m.fs.halt(err)
+		return 0, err
+	}
+	n, err := m.File.Write(p)
+	if err != nil {
+		m.fs.halt(err)
+	}
+	return n, err
+}
+
+func (m *manifestFile) Sync() error {
+	err := m.File.Sync()
+	if err != nil {
+		m.fs.halt(err)
+	}
+	return err
+}
+
+func (m *manifestFile) SyncData() error {
+	err := m.File.SyncData()
+	if err != nil {
+		m.fs.halt(err)
+	}
+	return err
+}
+
+// indexDir is the index's directory. Pebble panics when it cannot sync it.
+type indexDir struct {
+	vfs.File
+	fs *indexFS
+}
+
+func (d *indexDir) Sync() error {
+	err := d.File.Sync()
+	if err != nil {
+		d.fs.halt(err)
+	}
+	return err
+}
+
+// halt stops the volume and ends Pebble's goroutine: what it would do next is
+// retry or panic, and neither makes a failed write whole. The index is not
+// closed afterwards; the process is about to exit.
+func (f *indexFS) halt(err error) {
+	if !f.running.Load() {
+		return // the opening fails with it
+	}
+	f.failed(err)
+	runtime.Goexit()
+}
+
+func (f *indexFS) Unwrap() vfs.FS { return f.FS }

@@ -1,0 +1,276 @@
+package block
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"gabion/store"
+)
+
+// inode is a file or directory that is open in one view. All Nodes of it share it.
+type inode struct {
+	v    *Volume
+	id   store.FileID
+	view store.View
+	dir  bool
+
+	refs int // guarded by its shard of the inodeTable
+
+	gone    atomic.Bool   // the last name was removed
+	own     atomic.Uint64 // attrs.cover
+	cover   atomic.Uint64
+	coverAt atomic.Uint64 // Volume.coverGen+1 when cover was computed; 0: never
+
+	mu      sync.Mutex // guards what follows
+	a       attrs      // sizes are those of data, see inode.attrs
+	version uint64     // of the stored record
+	stale   bool       // the directory entries show older attributes
+	data    *stream    // the unnamed stream; nil for a directory
+	streams map[uint32]*stream
+}
+
+type inodeID struct {
+	id   store.FileID
+	view store.View
+}
+
+const inodeShards = 16
+
+// inodeTable holds the open inodes.
+type inodeTable struct {
+	shards [inodeShards]struct {
+		mu   sync.Mutex
+		open map[inodeID]*inode
+	}
+	staleMu sync.RWMutex
+	stale   map[store.FileID]struct{} // whose entries are stale
+}
+
+func (t *inodeTable) init() {
+	for i := range t.shards {
+		t.shards[i].open = map[inodeID]*inode{}
+	}
+	t.stale = map[store.FileID]struct{}{}
+}
+
+func (t *inodeTable) isStale(id store.FileID) bool {
+	t.staleMu.RLock()
+	defer t.staleMu.RUnlock()
+	_, ok := t.stale[id]
+	return ok
+}
+
+func (t *inodeTable) setStale(id store.FileID, on bool) {
+	t.staleMu.Lock()
+	defer t.staleMu.Unlock()
+	if on {
+		t.stale[id] = struct{}{}
+	} else {
+		delete(t.stale, id)
+	}
+}
+
+// maxVersion is the bound of a view: snapshot s sees what is older than s.
+func maxVersion(view store.View) uint64 { return uint64(view) - 1 }
+
+// open returns the inode with a reference taken. A nameless file is found only if it is open already
+// and nameless is set.
+func (v *Volume) open1(id store.FileID, view store.View, nameless bool) (*inode, error) {
+	s := &v.inodes.shards[id%inodeShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := inodeID{id, view}
+	n := s.open[key]
+	if n == nil {
+		var err error
+		if n, err = v.loadInode(id, view); err != nil {
+			return nil, err
+		}
+	}
+	if n.gone.Load() && !nameless {
+		return nil, fmt.Errorf("file %d: %w", id, store.ErrNotFound)
+	}
+	n.refs++
+	s.open[key] = n
+	return n, nil
+}
+
+// peek returns the inode if it is open, without a reference.
+func (v *Volume) peek(id store.FileID) *inode {
+	s := &v.inodes.shards[id%inodeShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open[inodeID{id, store.Live}]
+}
+
+func (v *Volume) loadInode(id store.FileID, view store.View) (*inode, error) {
+	f, err := v.find(inodeKey(nil, id, 0), maxVersion(view))
+	if err != nil {
+		return nil, err
+	}
+	if !f.live() {
+		return nil, fmt.Errorf("file %d: %w", id, store.ErrNotFound)
+	}
+	n := &inode{v: v, id: id, view: view, version: f.version, streams: map[uint32]*stream{}}
+	if err := n.a.decode(f.value); err != nil {
+		return nil, fmt.Errorf("file %d: %w", id, err)
+	}
+	n.dir = n.a.dir
+	n.own.Store(n.a.cover)
+	n.gone.Store(n.a.links == 0 && id != store.RootID)
+	if view == store.Live {
+		n.stale = v.inodes.isStale(id)
+	}
+	if !n.dir {
+		n.data = newStream(n, n.a.data, "", f.version, n.a.sizes)
+	}
+	return n, nil
+}
+
+// ref takes another reference.
+func (n *inode) ref() {
+	s := &n.v.inodes.shards[n.id%inodeShards]
+	s.mu.Lock()
+	n.refs++
+	s.mu.Unlock()
+}
+
+// release drops a reference. The last one brings the directory entries up to
+// date, or gives a nameless file up for removal.
+func (n *inode) release() {
+	s := &n.v.inodes.shards[n.id%inodeShards]
+	s.mu.Lock()
+	last := n.refs == 1
+	if !last {
+		n.refs--
+	}
+	s.mu.Unlock()
+	if !last {
+		return
+	}
+	if n.view == store.Live && !n.gone.Load() {
+		n.refresh()
+	}
+	s.mu.Lock()
+	n.refs--
+	last = n.refs == 0
+	if last {
+		delete(s.open, inodeID{n.id, n.view})
+	}
+	s.mu.Unlock()
+	if last && n.gone.Load() && n.view == store.Live {
+		n.v.work.orphan(orphan{id: n.id, whole: true})
+	}
+}
+
+// attrs returns the current attributes. Caller holds mu or does not mind sizes of
+// a change in flight.
+func (n *inode) attrs() attrs {
+	a := n.a
+	if n.data != nil {
+		a.sizes = n.data.sizes()
+	}
+	return a
+}
+
+func (n *inode) public() store.Attr {
+	n.mu.Lock()
+	a := n.attrs()
+	n.mu.Unlock()
+	return a.public(n.id)
+}
+
+// update plans the edits that make the inode's record a. Caller holds mu, and calls
+// updated when the change is committed.
+func (n *inode) update(c *change, a *attrs) uint64 {
+	label := n.label(n.version)
+	old := n.attrs()
+	body := inodeKey(nil, n.id, 0)
+	if label == n.version {
+		if delta := a.encode(nil, &old); len(delta) > 0 {
+			c.merge(at(body, label), delta)
+		}
+	} else {
+		c.set(at(body, label), a.full(nil))
+		c.mark(label, body)
+	}
+	if !n.stale && a.links > 0 {
+		c.set(key64(nil, kStale, uint64(n.id)), nil)
+	}
+	return label
+}
+
+func (n *inode) updated(a *attrs, label uint64) {
+	n.a = *a
+	n.own.Store(a.cover)
+	n.version = label
+	if !n.stale && a.links > 0 {
+		n.stale = true
+		n.v.inodes.setStale(n.id, true)
+	}
+}
+
+// label returns the version under which a key of this file is written whose
+// newest version is old: that one, unless a living snapshot sees it.
+func (n *inode) label(old uint64) uint64 { return n.v.snaps.label(old, n.covered()) }
+
+// covered returns the newest snapshot that covers the file, living or not.
+func (n *inode) covered() uint64 {
+	gen := n.v.coverGen.Load() + 1
+	if n.coverAt.Load() == gen {
+		return n.cover.Load()
+	}
+	c := n.v.coverOf(n.id)
+	n.cover.Store(c)
+	n.coverAt.Store(gen)
+	return c
+}
+
+// refresh brings the entries of a live inode up to date.
+func (n *inode) refresh() {
+	v := n.v
+	n.mu.Lock()
+	stale := n.stale
+	n.mu.Unlock()
+	if !stale || v.check() != nil {
+		return
+	}
+	v.names.Lock()
+	defer v.names.Unlock()
+	v.epoch.RLock()
+	defer v.epoch.RUnlock()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.stale || n.gone.Load() {
+		return
+	}
+	c := newChange()
+	defer c.free()
+	a := n.attrs()
+	err := v.eachLink(n.id, newest, func(l link) error {
+		e := entry{l.name, n.id, a}
+		body := nameKey(nil, l.parent, l.up)
+		old, err := v.find(body, newest)
+		if err != nil {
+			return err
+		}
+		c.put(body, old, v.labelIn(l.parent, old.version), e.encode(nil))
+		return nil
+	})
+	if err != nil {
+		return // they stay marked as stale
+	}
+	c.del(key64(nil, kStale, uint64(n.id)))
+	if _, err := v.commit(c); err == nil {
+		n.stale = false
+		v.inodes.setStale(n.id, false)
+	}
+}
+
+func (v *Volume) loadStale() error {
+	return v.scan([]byte{kStale}, nil, func(key, _ []byte) (bool, error) {
+		v.inodes.stale[store.FileID(be.Uint64(key[1:]))] = struct{}{}
+		return true, nil
+	})
+}

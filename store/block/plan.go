@@ -1,0 +1,393 @@
+package block
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"gabion/store"
+	"gabion/store/seglog"
+)
+
+// plan is a change of a stream's data being planned: the chunks that it holds
+// locked and what becomes of their maps. Chunks are locked in ascending order.
+type plan struct {
+	s      *stream
+	c      *change
+	limit  int // bytes of a record
+	chunks []*planned
+	temps  []*[blockSize]byte
+	err    error
+}
+
+// planned is a locked chunk with the pieces that will be put into it.
+type planned struct {
+	ck    *chunk
+	label uint64
+	up    bool // the map is written under a newer version, or for the first time
+	units []unit
+	done  int // units that are edits already
+}
+
+type unit struct {
+	piece
+	crc []uint32
+}
+
+func newPlan(s *stream) *plan {
+	return &plan{s: s, c: newChange(), limit: s.n.v.log.MaxPayload()}
+}
+
+// free releases locks and memory, committed or not.
+func (p *plan) free() {
+	for _, pl := range p.chunks {
+		pl.ck.mu.Unlock()
+		pl.ck.unpin()
+	}
+	for _, b := range p.temps {
+		blocks.Put(b)
+	}
+	p.c.free()
+}
+
+// lock takes a chunk into the plan.
+func (p *plan) lock(i uint32) (*planned, error) {
+	if k := len(p.chunks); k > 0 && p.chunks[k-1].ck.id.chunk == i {
+		return p.chunks[k-1], nil
+	}
+	p.flush()
+	cc := &p.s.n.v.chunks
+	ck := cc.get(p.s.chunkID(i))
+	ck.mu.Lock()
+	pl := &planned{ck: ck}
+	p.chunks = append(p.chunks, pl)
+	if err := cc.load(ck); err != nil {
+		return nil, p.s.corrupt(i, 0, chunkSize, err)
+	}
+	pl.label = p.s.n.label(ck.version)
+	pl.up = !ck.exists || pl.label > ck.version
+	return pl, nil
+}
+
+// put plans that a piece comes in place of what is there.
+func (p *plan) put(pl *planned, q piece, crc []uint32) error {
+	pl.units = append(pl.units, unit{q, crc})
+	if pl.up {
+		return nil // the older version keeps its references
+	}
+	cc := &p.s.n.v.chunks
+	for j := pl.ck.m.find(q.block); j < len(pl.ck.m.pieces) && pl.ck.m.pieces[j].block < q.end(); j++ {
+		old := pl.ck.m.pieces[j]
+		if !old.stored() {
+			continue
+		}
+		if err := cc.loadPrev(pl.ck); err != nil {
+			return err
+		}
+		for b := max(old.block, q.block); b < min(old.end(), q.end()); b++ {
+			if prev := pl.ck.prev; prev != nil {
+				if was, ok := prev.at(b); ok && was.same(&old, b) {
+					continue
+				}
+			}
+			off, n := old.extent(b)
+			p.c.ref(old.container, off, n, -1)
+		}
+	}
+	return nil
+}
+
+// flush turns the units planned for the last chunk into an edit.
+func (p *plan) flush() {
+	if len(p.chunks) == 0 {
+		return
+	}
+	pl := p.chunks[len(p.chunks)-1]
+	if pl.done == len(pl.units) {
+		return
+	}
+	var kb [64]byte
+	body := chunkBody(kb[:0], pl.ck.id.file, pl.ck.id.stream, pl.ck.id.chunk)
+	if pl.up && pl.done == 0 {
+		m := pl.ck.m.clone()
+		for _, u := range pl.units {
+			m.set(u.piece, u.crc)
+		}
+		p.c.pieces(editSet, at(body, pl.label), true, m.pieces, func(q *piece) []uint32 { return m.crc[q.block:] })
+		p.c.mark(pl.label, body)
+	} else {
+		ps := make([]piece, 0, 4)
+		for _, u := range pl.units[pl.done:] {
+			ps = append(ps, u.piece)
+		}
+		i := pl.done
+		p.c.pieces(editMerge, at(body, pl.label), false, ps, func(*piece) []uint32 {
+			i++
+			return pl.units[i-1].crc
+		})
+	}
+	pl.done = len(pl.units)
+}
+
+// pieces adds an edit whose value is a chunk map or a delta of one.
+func (c *change) pieces(op byte, key []byte, reset bool, ps []piece, crc func(*piece) []uint32) {
+	size := 0
+	if reset {
+		size++
+	}
+	for i := range ps {
+		size += 3
+		if ps[i].stored() {
+			size += 12 + 4*int(ps[i].n)
+		}
+		if ps[i].kind == opPacked {
+			size += 4
+		}
+	}
+	c.edit(op, key)
+	c.body = binary.AppendUvarint(c.body, uint64(size))
+	if reset {
+		c.body = append(c.body, opReset)
+	}
+	for i := range ps {
+		q := &ps[i]
+		if q.stored() && q.container == unplaced {
+			c.fixups = append(c.fixups, fixup{len(c.body) + addrOffset, int(q.off)})
+		}
+		c.body = appendPiece(c.body, *q, crc(q))
+	}
+}
+
+// commit commits the plan with new sizes and times, then brings the cached maps
+// up to date.
+func (p *plan) commit(z sizes, t store.Touch) (store.Pos, error) {
+	p.flush()
+	pos, err := p.s.commit(p.c, z, t)
+	if err != nil {
+		return 0, err
+	}
+	cc := &p.s.n.v.chunks
+	for _, pl := range p.chunks {
+		if len(pl.units) == 0 {
+			continue
+		}
+		ck := pl.ck
+		if pl.up {
+			ck.older, ck.prev, ck.hasPrev = ck.exists, nil, true
+			if ck.exists {
+				ck.prev = ck.m.clone()
+			}
+			ck.exists, ck.version = true, pl.label
+		}
+		for _, u := range pl.units {
+			p.c.resolve(&u.piece)
+			ck.m.set(u.piece, u.crc)
+		}
+		cc.resized(ck)
+	}
+	return pos, nil
+}
+
+// write plans the bytes of b at off.
+func (p *plan) write(b []byte, off int64) error {
+	for len(b) > 0 {
+		in := int(off % chunkSize)
+		n := min(len(b), chunkSize-in)
+		pl, err := p.lock(uint32(off / chunkSize))
+		if err == nil {
+			err = p.writeChunk(pl, b[:n], in)
+		}
+		if err != nil {
+			return err
+		}
+		b, off = b[n:], off+int64(n)
+	}
+	return nil
+}
+
+// writeChunk plans bytes of one chunk: a part of a block at either end is
+// completed with what is there.
+func (p *plan) writeChunk(pl *planned, b []byte, in int) error {
+	if skip := in % blockSize; skip != 0 || len(b) < blockSize {
+		n := min(len(b), blockSize-skip)
+		if err := p.patch(pl, b[:n], in); err != nil {
+			return err
+		}
+		b, in = b[n:], in+n
+	}
+	if whole := len(b) &^ (blockSize - 1); whole > 0 {
+		if err := p.writeBlocks(pl, b[:whole], uint8(in/blockSize)); err != nil {
+			return err
+		}
+		b, in = b[whole:], in+whole
+	}
+	if len(b) > 0 {
+		return p.patch(pl, b, in)
+	}
+	return nil
+}
+
+// patch plans a block of which b replaces the bytes from in on.
+func (p *plan) patch(pl *planned, b []byte, in int) error {
+	t, err := p.block(pl, uint8(in/blockSize))
+	if err != nil {
+		return err
+	}
+	copy(t[in%blockSize:], b)
+	return p.writeBlocks(pl, t[:], uint8(in/blockSize))
+}
+
+// block returns a copy of a block of a locked chunk.
+func (p *plan) block(pl *planned, b uint8) (*[blockSize]byte, error) {
+	t := blocks.Get().(*[blockSize]byte)
+	p.temps = append(p.temps, t)
+	q, ok := pl.ck.m.at(b)
+	if !ok {
+		clear(t[:])
+		return t, nil
+	}
+	if err := p.s.n.v.space.readBlocks(&q, &pl.ck.m.crc, t[:], b); err != nil {
+		return nil, p.s.corrupt(pl.ck.id.chunk, int(b)*blockSize, blockSize, err)
+	}
+	return t, nil
+}
+
+var zeroBlock [blockSize]byte
+
+func isZero(b []byte) bool {
+	return binary.LittleEndian.Uint64(b) == 0 && bytes.Equal(b, zeroBlock[:])
+}
+
+// writeBlocks plans whole blocks, zeros apart from data, in runs that fit a record.
+func (p *plan) writeBlocks(pl *planned, b []byte, block uint8) error {
+	most := max(1, (p.limit-maxEdits)/blockSize)
+	for len(b) > 0 {
+		zero := isZero(b[:blockSize])
+		n := 1
+		for n*blockSize < len(b) && (zero || n < most) && isZero(b[n*blockSize:][:blockSize]) == zero {
+			n++
+		}
+		q := piece{kind: opZeros, block: block, n: uint8(n)}
+		var crc []uint32
+		if !zero {
+			p.room(n * blockSize)
+			for i := range n {
+				p.c.crcs = append(p.c.crcs, seglog.CRC(b[i*blockSize:][:blockSize]))
+			}
+			crc = p.c.crcs[len(p.c.crcs)-n:]
+			q.kind, q.container = opRaw, unplaced
+			q.off = uint32(p.c.data(b[:n*blockSize]))
+		}
+		if err := p.put(pl, q, crc); err != nil {
+			return err
+		}
+		b = b[n*blockSize:]
+		block += uint8(n)
+	}
+	return nil
+}
+
+// maxEdits is what the edits that go with a run of blocks take at most.
+const maxEdits = 6 << 10
+
+// room begins another record if this one cannot take n bytes more.
+func (p *plan) room(n int) {
+	if p.c.fits(p.limit, n+maxEdits) {
+		return
+	}
+	p.flush()
+	p.c.room(p.limit, n+maxEdits)
+}
+
+// clear plans that [from, to) reads as zeros. Behind to nothing may be stored if
+// to is the stream's size.
+func (p *plan) clear(from, to int64) error {
+	if to == p.s.size.Load() {
+		to = roundUp(to)
+	}
+	if from >= to {
+		return nil
+	}
+	first, last := uint32(from/chunkSize), uint32((to-1)/chunkSize)
+	return p.existing(first, last, func(i uint32) error {
+		base := int64(i) * chunkSize
+		p.room(0)
+		pl, err := p.lock(i)
+		if err != nil {
+			return err
+		}
+		return p.clearChunk(pl, int(max(from-base, 0)), int(min(to-base, chunkSize)))
+	})
+}
+
+func (p *plan) clearChunk(pl *planned, from, to int) error {
+	if len(pl.ck.m.pieces) == 0 {
+		return nil
+	}
+	lo, hi := (from+blockSize-1)/blockSize, to/blockSize
+	if lo > hi { // within one block
+		return p.clearPart(pl, from, to)
+	}
+	if from < lo*blockSize {
+		if err := p.clearPart(pl, from, lo*blockSize); err != nil {
+			return err
+		}
+	}
+	if lo < hi {
+		// Only what is there needs to go, which keeps deltas small.
+		i := pl.ck.m.find(uint8(lo))
+		if i < len(pl.ck.m.pieces) && int(pl.ck.m.pieces[i].block) < hi {
+			if err := p.put(pl, piece{kind: opHole, block: uint8(lo), n: uint8(hi - lo)}, nil); err != nil {
+				return err
+			}
+		}
+	}
+	if hi*blockSize < to {
+		return p.clearPart(pl, hi*blockSize, to)
+	}
+	return nil
+}
+
+// clearPart zeros a part of one block, if there is anything in it.
+func (p *plan) clearPart(pl *planned, from, to int) error {
+	if q, ok := pl.ck.m.at(uint8(from / blockSize)); !ok || q.kind == opZeros {
+		return nil
+	}
+	return p.patch(pl, zeroBlock[:to-from], from)
+}
+
+// existing calls fn for the chunks from first to last that the index knows.
+func (p *plan) existing(first, last uint32, fn func(uint32) error) error {
+	if last-first < 4 {
+		for i := first; i <= last; i++ {
+			if err := fn(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	id, no := p.s.n.id, p.s.no
+	list, err := p.s.n.v.chunksOf(id, no, first, last)
+	for _, i := range list {
+		if err == nil {
+			err = fn(i)
+		}
+	}
+	return err
+}
+
+// chunksOf lists the chunks of a stream from first to last that have keys.
+func (v *Volume) chunksOf(id store.FileID, no, first, last uint32) ([]uint32, error) {
+	var list []uint32
+	prefix := be.AppendUint32(key64(nil, kChunk, uint64(id)), no)
+	err := v.scan(prefix, chunkBody(nil, id, no, first), func(key, _ []byte) (bool, error) {
+		i := be.Uint32(key[13:])
+		if i > last {
+			return false, nil
+		}
+		if k := len(list); k == 0 || list[k-1] != i {
+			list = append(list, i)
+		}
+		return true, nil
+	})
+	return list, err
+}

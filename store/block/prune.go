@@ -1,0 +1,301 @@
+package block
+
+import (
+	"slices"
+
+	"gabion/store"
+)
+
+// state is one version of a versioned key.
+type state struct {
+	version uint64
+	value   []byte
+	m       *chunkMap // of a chunk's key
+}
+
+// versions lists the versions of a key, oldest first.
+func (v *Volume) versions(body []byte) ([]state, error) {
+	var out []state
+	err := v.scan(body, nil, func(key, value []byte) (bool, error) {
+		if len(key) != len(body)+8 {
+			return true, nil
+		}
+		_, version := versionOf(key)
+		s := state{version: version, value: append([]byte(nil), value...)}
+		if body[0] == kChunk {
+			s.m = new(chunkMap)
+			if _, err := s.m.apply(value, nil); err != nil {
+				return false, err
+			}
+		}
+		out = append(out, s)
+		return true, nil
+	})
+	slices.Reverse(out)
+	return out, err
+}
+
+// prune plans the removal of the versions of a key that nobody sees: none of the
+// living snapshots and, for the newest, not the live volume either if the file
+// died in version end. It returns what stays.
+func (v *Volume) prune(c *change, body []byte, dead bool, end uint64) ([]state, error) {
+	all, err := v.versions(body)
+	if err != nil {
+		return nil, err
+	}
+	l := *v.snaps.live.Load()
+	var kept []state
+	for i, s := range all {
+		seen := false
+		switch {
+		case i+1 < len(all):
+			seen = l.within(s.version, all[i+1].version)
+		case dead && body[0] == kInode && len(s.value) == 0:
+			seen = len(kept) > 0 // the tombstone hides what is older
+		case dead:
+			seen = l.within(s.version, end)
+		default:
+			seen = true
+		}
+		// Nothing and nothing at all look alike.
+		if seen && len(kept) == 0 && (len(s.value) == 0 || s.m != nil && len(s.m.pieces) == 0) {
+			seen = false
+		}
+		if seen {
+			kept = append(kept, s)
+		} else {
+			c.del(at(body, s.version))
+		}
+	}
+	if body[0] == kChunk && len(kept) < len(all) {
+		unref(c, all, kept)
+	}
+	return kept, nil
+}
+
+// unref drops the references of what lay in all and does not in kept. A block
+// that consecutive versions share has one reference.
+func unref(c *change, all, kept []state) {
+	for b := range uint8(chunkBlocks) {
+		before, after := runs(all, b), runs(kept, b)
+		for _, p := range before {
+			i := slices.IndexFunc(after, func(q piece) bool { return q.same(&p, b) })
+			if i >= 0 {
+				after = slices.Delete(after, i, i+1)
+				continue
+			}
+			off, n := p.extent(b)
+			c.ref(p.container, off, n, -1)
+		}
+	}
+}
+
+// runs lists what block b held, once for consecutive versions that hold the same.
+func runs(states []state, b uint8) []piece {
+	var out []piece
+	var last piece
+	have := false
+	for _, s := range states {
+		p, ok := s.m.at(b)
+		ok = ok && p.stored()
+		if ok && !(have && p.same(&last, b)) {
+			out = append(out, p)
+		}
+		last, have = p, ok
+	}
+	return out
+}
+
+const (
+	stepKeys  = 256 // index keys that a background step may visit
+	stepBytes = 48 << 10
+)
+
+// death returns whether a file is dead, and since which version: its newest
+// inode is a tombstone.
+func (v *Volume) death(id store.FileID) (end uint64, dead bool, err error) {
+	f, err := v.find(inodeKey(nil, id, 0), newest)
+	if err != nil {
+		return 0, false, err
+	}
+	if !f.ok {
+		return newest, true, nil
+	}
+	return f.version, len(f.value) == 0, nil
+}
+
+// removeOrphan does a step of removing a file, or a stream, that has no name.
+func (v *Volume) removeOrphan(o orphan) error {
+	if n := v.peek(o.id); n != nil && o.whole {
+		v.work.finishedOrphan() // its last Close queues it again
+		return nil
+	}
+	if err := v.admit(0); err != nil {
+		return err
+	}
+	v.epoch.RLock()
+	defer v.epoch.RUnlock()
+	c := newChange()
+	defer c.free()
+	var done bool
+	var err error
+	if o.whole {
+		done, err = v.removeFile(c, o.id)
+	} else {
+		done, err = v.removeStream(c, o.id, o.stream)
+	}
+	if err != nil {
+		v.work.finishedOrphan()
+		return err
+	}
+	if len(c.body) > 0 || len(c.refs) > 0 {
+		if _, err := v.commit(c); err != nil {
+			v.work.finishedOrphan()
+			return err
+		}
+	}
+	if done {
+		v.work.finishedOrphan()
+	}
+	return nil
+}
+
+// removeFile plans a step and reports whether it was the last.
+func (v *Volume) removeFile(c *change, id store.FileID) (bool, error) {
+	body := inodeKey(nil, id, 0)
+	f, err := v.find(body, newest)
+	if err != nil {
+		return false, err
+	}
+	if f.live() {
+		// From here on nobody but snapshots sees it.
+		label := v.snaps.label(f.version, v.version)
+		c.set(at(body, label), nil)
+		if label > 0 {
+			c.mark(label, body)
+		}
+		return false, nil
+	}
+	end := uint64(newest)
+	if f.ok {
+		end = f.version
+	}
+	var cursor *removal
+	if cursor = v.work.removing; cursor == nil || cursor.id != id {
+		cursor = &removal{id: id, prefixes: []byte{kChunk, kStream, kBlob, kInode}}
+		v.work.removing = cursor
+	}
+	done, err := v.removeKeys(c, cursor, end)
+	if done && err == nil {
+		v.work.removing = nil
+		c.del(orphanKey(nil, id))
+	}
+	return done, err
+}
+
+// removal is how far the removal of a file got.
+type removal struct {
+	id       store.FileID
+	prefixes []byte
+	from     []byte
+}
+
+// removeKeys prunes the keys of a dead file, as many as a step may.
+func (v *Volume) removeKeys(c *change, r *removal, end uint64) (bool, error) {
+	for n := 0; len(r.prefixes) > 0; {
+		prefix := key64(nil, r.prefixes[0], uint64(r.id))
+		var bodies [][]byte
+		full := false
+		err := v.scan(prefix, r.from, func(key, _ []byte) (bool, error) {
+			body, _ := versionOf(key)
+			if k := len(bodies); k > 0 && slices.Equal(bodies[k-1], body) {
+				return true, nil
+			}
+			if n == stepKeys {
+				full = true
+				return false, nil
+			}
+			bodies = append(bodies, slices.Clone(body))
+			n++
+			return true, nil
+		})
+		if err != nil {
+			return false, err
+		}
+		for _, body := range bodies {
+			if len(c.body)+32*len(c.refs) > stepBytes {
+				r.from = body
+				return false, nil
+			}
+			if _, err := v.prune(c, body, true, end); err != nil {
+				return false, err
+			}
+			c.room(v.log.MaxPayload(), maxEdits)
+		}
+		if full {
+			r.from = after(bodies[len(bodies)-1])
+			return false, nil
+		}
+		r.prefixes, r.from = r.prefixes[1:], nil
+	}
+	return true, nil
+}
+
+// removeStream plans a step of removing what a named stream held, and reports
+// whether it was the last.
+func (v *Volume) removeStream(c *change, id store.FileID, no uint32) (bool, error) {
+	cover := v.coverOf(id)
+	list, err := v.chunksOf(id, no, 0, ^uint32(0))
+	if err != nil {
+		return false, err
+	}
+	left := false
+	for _, i := range list {
+		if len(c.body)+32*len(c.refs) > stepBytes {
+			left = true
+			break
+		}
+		if err := v.dropChunk(c, id, no, i, cover); err != nil {
+			return false, err
+		}
+		c.room(v.log.MaxPayload(), maxEdits)
+	}
+	if left {
+		return false, nil
+	}
+	body := inodeKey(nil, id, no)
+	f, err := v.find(body, newest)
+	if err != nil {
+		return false, err
+	}
+	c.remove(body, f, v.snaps.label(f.version, cover))
+	c.del(orphanStreamKey(nil, id, no))
+	v.chunks.forget(func(k chunkID) bool { return k.file == id && k.stream == no && k.view == store.Live })
+	return true, nil
+}
+
+// dropChunk plans that a live chunk becomes empty.
+func (v *Volume) dropChunk(c *change, id store.FileID, no, i uint32, cover uint64) error {
+	body := chunkBody(nil, id, no, i)
+	all, err := v.versions(body)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	last := all[len(all)-1]
+	if len(last.m.pieces) == 0 {
+		return nil
+	}
+	if label := v.snaps.label(last.version, cover); label > last.version {
+		c.set(at(body, label), []byte{opReset})
+		c.mark(label, body)
+		return nil
+	}
+	kept := all[:len(all)-1]
+	unref(c, all, kept)
+	if len(kept) > 0 {
+		c.set(at(body, last.version), []byte{opReset})
+	} else {
+		c.del(at(body, last.version))
+	}
+	return nil
+}

@@ -1,0 +1,220 @@
+package block
+
+import (
+	"errors"
+	"fmt"
+
+	"gabion/store"
+	"gabion/store/seglog"
+)
+
+var errEdits = errors.New("malformed edits")
+
+// applied is the position up to which the index on disk holds the log.
+type applied struct {
+	pos, seq uint64
+	group    uint32
+}
+
+func (v *Volume) readApplied() (applied, error) {
+	b, err := v.get([]byte{kApplied})
+	if err != nil || b == nil {
+		return applied{}, err
+	}
+	if len(b) != 20 {
+		return applied{}, errEdits
+	}
+	return applied{le.Uint64(b), le.Uint64(b[8:]), le.Uint32(b[16:])}, nil
+}
+
+// recover brings the index to the end of the log and returns the last position.
+func (v *Volume) recover() (uint64, error) {
+	from, err := v.readApplied()
+	if err != nil {
+		return 0, err
+	}
+	if from.seq != 0 {
+		// The segment that the index ends in is open in it; what lies ahead of the
+		// applied position there is only counted.
+		if err := v.space.reopen(from.seq); err != nil {
+			return 0, err
+		}
+	}
+	records := 0
+	last, err := v.log.Replay(from.seq, func(r *seglog.Record) error {
+		if r.Pos <= from.pos {
+			v.space.recount(r)
+			return nil
+		}
+		records++
+		return v.replay(r)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("recovery: %w", err)
+	}
+	if last < from.pos {
+		return 0, fmt.Errorf("recovery: the log ends at %d, the index is at %d", last, from.pos)
+	}
+	if records > 0 {
+		v.out.Info("log replayed", "records", records, "from", from.pos, "to", last)
+	}
+	return last, nil
+}
+
+// replay applies one record as the running volume did.
+func (v *Volume) replay(r *seglog.Record) error {
+	v.batch.Reset()
+	v.space.record(v.batch, r.Seq, r.Payload, int(r.PayloadLen))
+	if r.Kind == seglog.KindEdits {
+		if err := applyEdits(v.batch, r.Body); err != nil {
+			return fmt.Errorf("record %d: %w", r.Pos, err)
+		}
+	}
+	return v.applyBatch(r.Pos, r.Seq, r.Group)
+}
+
+// reopen makes the segment that the index ends in current again.
+func (s *space) reopen(seq uint64) error {
+	b, err := s.v.get(segmentKey(seq))
+	if err != nil {
+		return err
+	}
+	if b == nil {
+		return fmt.Errorf("segment %d of the applied position is unknown", seq)
+	}
+	g := &segment{seq: seq, data: make([]uint32, s.regions())}
+	if err := g.decode(b); err != nil {
+		return err
+	}
+	s.segs[seq] = g
+	s.cur = seq
+	return nil
+}
+
+// recount counts the payload of a record that the index has already.
+func (s *space) recount(r *seglog.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count(s.segs[r.Seq], r.Payload, int(r.PayloadLen))
+}
+
+func (g *segment) decode(b []byte) error {
+	return eachField(b, func(id byte, n uint64, data []byte) {
+		switch id {
+		case fSlot:
+			g.slot = uint32(n)
+		case fSegStream:
+			g.moved = n == 1
+		case fSealed:
+			g.sealed = n != 0
+		case fRegionData:
+			g.bytes = 0
+			for i := 0; i+4 <= len(data) && i/4 < len(g.data); i += 4 {
+				g.data[i/4] = le.Uint32(data[i:])
+				g.bytes += int64(g.data[i/4])
+			}
+		}
+	})
+}
+
+// load fills the tables that are kept in memory from the index and returns the
+// slots of the segments that are in use.
+func (v *Volume) load() (map[uint64]uint32, error) {
+	for _, step := range []func() error{v.loadCounters, v.loadSnapshots, v.space.load, v.loadStale, v.loadOrphans} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	live := map[uint64]uint32{}
+	for seq, g := range v.space.segs {
+		live[seq] = g.slot
+	}
+	return live, nil
+}
+
+func (v *Volume) counter(name string) (uint64, error) {
+	b, err := v.get(counterKey(name))
+	if err != nil || b == nil {
+		return 0, err
+	}
+	if len(b) != 8 {
+		return 0, errFields
+	}
+	return le.Uint64(b), nil
+}
+
+func (v *Volume) loadCounters() (err error) {
+	if v.fileLease, err = v.counter("file"); err != nil {
+		return err
+	}
+	v.nextFile = max(v.fileLease, uint64(store.RootID)+1)
+	v.version, err = v.counter("version")
+	return err
+}
+
+// load reads segments, moved runs and reference counts.
+func (s *space) load() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.v.scan([]byte{kSegment}, nil, func(key, value []byte) (bool, error) {
+		seq := be.Uint64(key[1:])
+		g := &segment{seq: seq, data: make([]uint32, s.regions())}
+		if old := s.segs[seq]; old != nil && !old.sealed && seq == s.cur {
+			// Still open: its count came with the replay.
+			old.live = old.bytes
+			return true, nil
+		}
+		s.segs[seq] = g
+		return true, g.decode(value)
+	})
+	if err != nil {
+		return err
+	}
+	s.live = 0
+	for _, g := range s.segs {
+		g.live = g.bytes
+		s.live += g.bytes
+	}
+	err = s.v.scan([]byte{kMoved}, nil, func(key, value []byte) (bool, error) {
+		id := regionID{be.Uint64(key[1:]), be.Uint16(key[9:])}
+		runs, err := decodeRuns(value)
+		s.moved[id] = runs
+		return true, err
+	})
+	if err != nil {
+		return err
+	}
+	return s.v.scan([]byte{kCounts}, nil, func(key, value []byte) (bool, error) {
+		id := regionID{be.Uint64(key[1:]), be.Uint16(key[9:])}
+		return true, eachInterval(value, func(i interval) {
+			if i.change > 0 {
+				s.shared[id] = struct{}{}
+			}
+			if i.change <= -1 {
+				s.died(id, i.off, i.n)
+			}
+		})
+	})
+}
+
+func decodeRuns(b []byte) ([]run, error) {
+	var out []run
+	for ; len(b) >= 20; b = b[20:] {
+		out = append(out, run{le.Uint32(b), le.Uint32(b[4:]), le.Uint64(b[8:]), le.Uint32(b[16:])})
+	}
+	if len(b) > 0 {
+		return nil, errFields
+	}
+	return out, nil
+}
+
+func encodeRuns(runs []run) []byte {
+	var b []byte
+	for _, r := range runs {
+		b = le.AppendUint32(b, r.off)
+		b = le.AppendUint32(b, r.n)
+		b = le.AppendUint64(b, r.seq)
+		b = le.AppendUint32(b, r.place)
+	}
+	return b
+}

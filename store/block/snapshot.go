@@ -1,0 +1,314 @@
+package block
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"gabion/protocol/dtyp"
+	"gabion/store"
+)
+
+// snapshot is one snapshot as the table knows it. It is not changed once it is there.
+type snapshot struct {
+	id     uint64
+	name   string
+	taken  dtyp.Filetime
+	scope  []store.FileID
+	hidden bool // taken for a clone
+	doomed bool // being deleted
+}
+
+const (
+	snapHidden = 1 << 0
+	snapDoomed = 1 << 1
+)
+
+func (s *snapshot) public() store.Snapshot {
+	return store.Snapshot{View: store.View(s.id), Name: s.name, Taken: s.taken, Scope: slices.Clone(s.scope)}
+}
+
+func (s *snapshot) encode() []byte {
+	flags := uint64(0)
+	if s.hidden {
+		flags |= snapHidden
+	}
+	if s.doomed {
+		flags |= snapDoomed
+	}
+	b := fieldBytes(field(field(nil, fTime, uint64(s.taken)), fSnapFlags, flags), fName, s.name)
+	var scope []byte
+	for _, id := range s.scope {
+		scope = le.AppendUint64(scope, uint64(id))
+	}
+	return fieldBytes(b, fScope, scope)
+}
+
+func (s *snapshot) decode(b []byte) error {
+	return eachField(b, func(id byte, v uint64, data []byte) {
+		switch id {
+		case fTime:
+			s.taken = dtyp.Filetime(v)
+		case fSnapFlags:
+			s.hidden, s.doomed = v&snapHidden != 0, v&snapDoomed != 0
+		case fName:
+			s.name = string(data)
+		case fScope:
+			for ; len(data) >= 8; data = data[8:] {
+				s.scope = append(s.scope, store.FileID(le.Uint64(data)))
+			}
+		}
+	})
+}
+
+func snapKey(id uint64) []byte       { return key64(nil, kSnap, id) }
+func snapNameKey(name string) []byte { return append([]byte{kSnapBy}, name...) }
+
+// update replaces the table by one that edit has changed. Caller holds epoch
+// for writing, or opens the volume.
+func (t *snapTable) update(edit func(map[uint64]*snapshot)) {
+	m := maps.Clone(*t.byID.Load())
+	edit(m)
+	l := living{}
+	for id, s := range m {
+		if !s.doomed {
+			l = append(l, id)
+		}
+	}
+	slices.Sort(l)
+	t.byID.Store(&m)
+	t.live.Store(&l)
+}
+
+func (v *Volume) loadSnapshots() error {
+	m := map[uint64]*snapshot{}
+	err := v.scan([]byte{kSnap}, nil, func(key, value []byte) (bool, error) {
+		s := &snapshot{id: be.Uint64(key[1:])}
+		m[s.id] = s
+		return true, s.decode(value)
+	})
+	v.snaps.update(func(to map[uint64]*snapshot) { maps.Copy(to, m) })
+	for _, s := range m {
+		if s.doomed {
+			v.work.doom(s.id)
+		}
+	}
+	return err
+}
+
+// snapshots implements store.Snapshots.
+type snapshots struct{ v *Volume }
+
+// Snapshots implements store.Volume.
+func (v *Volume) Snapshots() store.Snapshots { return snapshots{v} }
+
+// view returns the snapshot of a view that can be read.
+func (v *Volume) snapshotOf(view store.View) (*snapshot, error) {
+	s := (*v.snaps.byID.Load())[uint64(view)]
+	if s == nil || s.doomed || s.hidden {
+		return nil, fmt.Errorf("snapshot %d: %w", view, store.ErrNotFound)
+	}
+	return s, nil
+}
+
+// inView reports whether a snapshot covers a file: by naming it, or a directory
+// that it was below. The names of what is covered are as they were, so the walk
+// up stays within the snapshot until it meets its scope.
+func (v *Volume) inView(view store.View, id store.FileID) error {
+	s, err := v.snapshotOf(view)
+	if err != nil {
+		return err
+	}
+	ok, err := v.covers(s, id, 0)
+	if err == nil && !ok {
+		err = fmt.Errorf("file %d in snapshot %d: %w", id, view, store.ErrNotFound)
+	}
+	return err
+}
+
+func (v *Volume) covers(s *snapshot, id store.FileID, depth int) (bool, error) {
+	if slices.Contains(s.scope, id) {
+		return true, nil
+	}
+	if slices.Contains(s.scope, store.RootID) {
+		f, err := v.find(inodeKey(nil, id, 0), maxVersion(store.View(s.id)))
+		return f.live(), err
+	}
+	if id == store.RootID || depth > 1000 {
+		return false, nil
+	}
+	found := false
+	err := v.eachLink(id, maxVersion(store.View(s.id)), func(l link) error {
+		ok, err := v.covers(s, l.parent, depth+1)
+		found = found || ok
+		return err
+	})
+	return found, err
+}
+
+// Create implements store.Snapshots.
+func (s snapshots) Create(name string, scope []store.FileID) (store.Snapshot, store.Pos, error) {
+	v := s.v
+	if name == "" {
+		return store.Snapshot{}, 0, store.ErrName
+	}
+	if len(scope) == 0 {
+		return store.Snapshot{}, 0, fmt.Errorf("snapshot of nothing: %w", store.ErrInvalid)
+	}
+	if err := v.admit(0); err != nil {
+		return store.Snapshot{}, 0, err
+	}
+	nodes, err := v.openAll(scope)
+	if err != nil {
+		return store.Snapshot{}, 0, err
+	}
+	defer func() {
+		for _, n := range nodes {
+			n.release()
+		}
+	}()
+	v.epoch.Lock()
+	snap, pos, err := v.takeSnapshot(name, scope, nodes)
+	v.epoch.Unlock()
+	if err != nil {
+		return store.Snapshot{}, 0, err
+	}
+	return snap.public(), pos, nil
+}
+
+func (v *Volume) openAll(ids []store.FileID) ([]*inode, error) {
+	var nodes []*inode
+	for _, id := range ids {
+		n, err := v.open1(id, store.Live, false)
+		if err != nil {
+			for _, n := range nodes {
+				n.release()
+			}
+			return nil, err
+		}
+		nodes = append(nodes, n)
+	}
+	return nodes, nil
+}
+
+// takeSnapshot makes a snapshot of what is below nodes. Caller holds epoch for writing.
+func (v *Volume) takeSnapshot(name string, scope []store.FileID, nodes []*inode) (*snapshot, store.Pos, error) {
+	for _, o := range *v.snaps.byID.Load() {
+		if o.name == name && !o.doomed && !o.hidden {
+			return nil, 0, fmt.Errorf("snapshot %q: %w", name, store.ErrExist)
+		}
+	}
+	for _, n := range nodes {
+		if n.gone.Load() {
+			return nil, 0, fmt.Errorf("file %d: %w", n.id, store.ErrNotFound)
+		}
+	}
+	snap := &snapshot{id: v.version + 1, name: name, taken: dtyp.FiletimeOf(v.opt.Now()), scope: slices.Clone(scope)}
+	c := newChange()
+	defer c.free()
+	c.set(counterKey("version"), le.AppendUint64(nil, snap.id))
+	c.set(snapKey(snap.id), snap.encode())
+	c.set(snapNameKey(name), le.AppendUint64(nil, snap.id))
+	v.coverBy(c, nodes, snap.id)
+	pos, err := v.commit(c)
+	if err != nil {
+		return nil, 0, err
+	}
+	v.covered(nodes, snap)
+	return snap, pos, nil
+}
+
+// coverBy notes in the inodes that a snapshot covers them. Caller holds epoch for writing.
+func (v *Volume) coverBy(c *change, nodes []*inode, id uint64) {
+	for _, n := range nodes {
+		c.merge(at(inodeKey(nil, n.id, 0), n.version), field(nil, fCover, id))
+	}
+}
+
+// covered does in memory what coverBy logged.
+func (v *Volume) covered(nodes []*inode, snap *snapshot) {
+	v.version = snap.id
+	v.snaps.update(func(m map[uint64]*snapshot) { m[snap.id] = snap })
+	dirs := false
+	for _, n := range nodes {
+		n.mu.Lock()
+		n.a.cover = snap.id
+		n.own.Store(snap.id)
+		n.coverAt.Store(0)
+		n.mu.Unlock()
+		dirs = dirs || n.dir
+	}
+	if dirs {
+		v.coverGen.Add(1)
+	}
+}
+
+// List implements store.Snapshots.
+func (s snapshots) List(id store.FileID) ([]store.Snapshot, error) {
+	if err := s.v.check(); err != nil {
+		return nil, err
+	}
+	m := *s.v.snaps.byID.Load()
+	var out []store.Snapshot
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		sn := m[k]
+		if sn.hidden || sn.doomed {
+			continue
+		}
+		if id != store.RootID {
+			if err := s.v.inView(store.View(k), id); isNotFound(err) {
+				continue
+			} else if err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, sn.public())
+	}
+	return out, nil
+}
+
+// Find implements store.Snapshots.
+func (s snapshots) Find(name string) (store.Snapshot, error) {
+	if err := s.v.check(); err != nil {
+		return store.Snapshot{}, err
+	}
+	b, err := s.v.get(snapNameKey(name))
+	if err == nil && len(b) == 8 {
+		sn, err := s.v.snapshotOf(store.View(le.Uint64(b)))
+		if err == nil {
+			return sn.public(), nil
+		}
+	}
+	if err != nil {
+		return store.Snapshot{}, err
+	}
+	return store.Snapshot{}, fmt.Errorf("snapshot %q: %w", name, store.ErrNotFound)
+}
+
+// Delete implements store.Snapshots. The snapshot is gone at once; what only it
+// kept goes in the background.
+func (s snapshots) Delete(view store.View) (store.Pos, error) {
+	v := s.v
+	if err := v.admit(0); err != nil {
+		return 0, err
+	}
+	v.epoch.Lock()
+	defer v.epoch.Unlock()
+	sn, err := v.snapshotOf(view)
+	if err != nil {
+		return 0, err
+	}
+	d := *sn
+	d.doomed = true
+	c := newChange()
+	defer c.free()
+	c.set(snapKey(d.id), d.encode())
+	c.del(snapNameKey(d.name))
+	pos, err := v.commit(c)
+	if err != nil {
+		return 0, err
+	}
+	v.snaps.update(func(m map[uint64]*snapshot) { m[d.id] = &d })
+	v.work.doom(d.id)
+	return pos, nil
+}

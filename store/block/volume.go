@@ -1,0 +1,256 @@
+package block
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	iofs "io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"gabion/store"
+	"gabion/store/seglog"
+)
+
+// Volume is an open volume; it implements store.Volume.
+type Volume struct {
+	opt   Options
+	id    identity
+	lock  io.Closer
+	log   *seglog.Log
+	index *pebble.DB
+	out   *slog.Logger
+
+	stopped atomic.Pointer[error] // why the volume stopped, nil while it runs
+	closed  atomic.Bool
+
+	names sync.Mutex   // guards the shape of the tree: entries and links
+	after []func()     // to run once names is released; guarded by names
+	epoch sync.RWMutex // see doc.go
+	order sync.Mutex   // log order is index order; guards the three below
+	batch *pebble.Batch
+	cur   uint64 // segment of the last record
+	since int64  // bytes logged since the index was last flushed
+
+	nextFile  uint64 // guarded by names
+	fileLease uint64 // guarded by names: ids below are used, on disk
+	version   uint64 // newest snapshot's number; guarded by epoch
+
+	snaps    snapTable
+	inodes   inodeTable
+	chunks   chunkCache
+	space    space
+	coverGen atomic.Uint64 // bumped when the cover of some directory changed
+
+	disk disk
+	work house
+}
+
+var _ store.Volume = (*Volume)(nil)
+
+// Open opens the volume in opt.Dir, creating it in an empty or missing directory.
+// store.ErrBusy: another process has it open.
+func Open(opt Options) (*Volume, error) {
+	opt = opt.withDefaults()
+	v := &Volume{opt: opt, out: opt.Logger}
+	if err := v.open(); err != nil {
+		v.abandon()
+		return nil, fmt.Errorf("open volume %s: %w", opt.Dir, err)
+	}
+	return v, nil
+}
+
+func isNotExist(err error) bool { return oserror.IsNotExist(err) || errors.Is(err, iofs.ErrNotExist) }
+
+func (v *Volume) open() error {
+	fs, dir := v.opt.FS, v.opt.Dir
+	if err := makeDirs(fs, dir); err != nil {
+		return err
+	}
+	lock, err := fs.Lock(fs.PathJoin(dir, "LOCK"))
+	if err != nil {
+		if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) || vfs.IsNoSpaceError(err) || isNotExist(err) {
+			return err
+		}
+		return fmt.Errorf("%w (%v)", store.ErrBusy, err)
+	}
+	v.lock = lock
+	id, exists, err := readIdentity(fs, dir)
+	if err != nil {
+		return err
+	}
+	if !exists {
+		if id, err = v.create(); err != nil {
+			return err
+		}
+	}
+	v.id = id
+	v.chunks.init(v, v.opt.CacheSize/2)
+	v.inodes.init()
+	v.space.init(v)
+	v.snaps.init()
+	v.work.init(v)
+	return v.start()
+}
+
+// create makes the directories of a new volume, then its identity.
+func (v *Volume) create() (identity, error) {
+	fs, dir := v.opt.FS, v.opt.Dir
+	if names, err := fs.List(fs.PathJoin(dir, "log")); err == nil && len(names) > 0 {
+		return identity{}, fmt.Errorf("%s is missing, though there is a log", volumeFile)
+	}
+	for _, sub := range []string{"log", "index"} {
+		if err := fs.MkdirAll(fs.PathJoin(dir, sub), 0o700); err != nil {
+			return identity{}, err
+		}
+	}
+	if err := syncDir(fs, dir); err != nil {
+		return identity{}, err
+	}
+	return createIdentity(v.opt)
+}
+
+// start opens log and index, replays, and starts the background.
+func (v *Volume) start() error {
+	fs, dir := v.opt.FS, v.opt.Dir
+	var err error
+	v.log, err = seglog.Open(seglog.Options{
+		FS: fs, Dir: fs.PathJoin(dir, "log"), Volume: v.id.id, SegmentSize: v.id.segmentSize,
+		Prewrite: v.id.segmentSize >= defaultSegmentSize,
+		Failed:   func(err error) { v.stop(err) },
+	})
+	if err != nil {
+		return err
+	}
+	var running atomic.Bool
+	ifs := &indexFS{FS: fs, running: &running, failed: func(err error) { v.stop(err) }, force: func() error {
+		if !running.Load() {
+			return nil // recovery synced what it replays
+		}
+		return v.log.Sync()
+	}}
+	if v.index, err = openIndex(v.opt, ifs, fs.PathJoin(dir, "index")); err != nil {
+		return err
+	}
+	v.batch = v.index.NewBatch()
+	last, err := v.recover()
+	if err != nil {
+		return err
+	}
+	live, err := v.load()
+	if err != nil {
+		return err
+	}
+	every := time.Second
+	if v.opt.Manual {
+		every = 0
+	}
+	if err := v.log.Start(live, last, every); err != nil {
+		return err
+	}
+	running.Store(true)
+	if err := v.root(); err != nil {
+		return err
+	}
+	v.work.start()
+	return nil
+}
+
+// abandon releases what a failed open holds.
+func (v *Volume) abandon() {
+	if v.index != nil && v.stopped.Load() == nil {
+		v.index.Close()
+	}
+	if v.lock != nil {
+		v.lock.Close()
+	}
+}
+
+// stop ends the volume for ever: a write or sync failed.
+func (v *Volume) stop(err error) {
+	e := fmt.Errorf("%w: %w", store.ErrStopped, err)
+	if v.stopped.CompareAndSwap(nil, &e) {
+		v.out.Error("volume stopped", "dir", v.opt.Dir, "error", err)
+	}
+}
+
+// check returns why the volume cannot be used, nil when it can.
+func (v *Volume) check() error {
+	if e := v.stopped.Load(); e != nil {
+		return *e
+	}
+	if v.closed.Load() {
+		return fmt.Errorf("volume closed: %w", store.ErrStopped)
+	}
+	return nil
+}
+
+// Stopped returns the error that stopped the volume, nil while it runs.
+func (v *Volume) Stopped() error {
+	if e := v.stopped.Load(); e != nil {
+		return *e
+	}
+	return nil
+}
+
+func (v *Volume) Info() store.Info { return v.id.info() }
+
+// stopError makes an error of the log one of the store.
+func (v *Volume) stopError(err error) error {
+	if err != nil && errors.Is(err, seglog.ErrStopped) {
+		v.stop(err)
+		return v.Stopped()
+	}
+	return err
+}
+
+// Wait implements store.Volume.
+func (v *Volume) Wait(p store.Pos) error { return v.stopError(v.log.Wait(uint64(p))) }
+
+// OnDurable implements store.Volume.
+func (v *Volume) OnDurable(p store.Pos, fn func(error)) {
+	v.log.OnDurable(uint64(p), func(err error) { fn(v.stopError(err)) })
+}
+
+// Sync implements store.Volume.
+func (v *Volume) Sync() error {
+	if err := v.check(); err != nil {
+		return err
+	}
+	return v.stopError(v.log.Sync())
+}
+
+// Close implements store.Volume.
+func (v *Volume) Close() error {
+	if v.closed.Swap(true) {
+		return nil
+	}
+	v.work.stop()
+	defer v.lock.Close()
+	if err := v.Stopped(); err != nil {
+		return err // the index may hang, or write what the log lacks
+	}
+	err := v.stopError(v.log.Sync())
+	if err == nil {
+		err = v.index.Flush()
+	}
+	if v.Stopped() != nil {
+		return v.Stopped()
+	}
+	v.batch.Close()
+	if cerr := v.index.Close(); err == nil {
+		err = cerr
+	}
+	if cerr := v.log.Close(); err == nil {
+		err = v.stopError(cerr)
+	}
+	return err
+}

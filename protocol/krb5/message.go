@@ -106,7 +106,8 @@ type Ticket struct {
 	Enc     EncryptedData
 }
 
-func decodeTicket(b []byte) (t Ticket, err error) {
+// DecodeTicket reads a ticket. It keeps nothing of b.
+func DecodeTicket(b []byte) (t Ticket, err error) {
 	f := openApp(b, tagTicket)
 	f.note(f.integer(f.field(0)) == version)
 	t.Realm = f.text(f.field(1))
@@ -148,7 +149,7 @@ func DecodeAPReq(b []byte) (r APReq, err error) {
 	if err = f.err("AP-REQ"); err != nil {
 		return r, err
 	}
-	r.Ticket, err = decodeTicket(ticket)
+	r.Ticket, err = DecodeTicket(ticket)
 	return r, err
 }
 

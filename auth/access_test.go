@@ -173,7 +173,7 @@ func TestSetSecurity(t *testing.T) {
 		{"AI and AR", "D:ARAI(A;ID;FR;;;WD)", D, "O:BAG:SYD:AI(A;ID;FR;;;WD)S:(AU;SA;FW;;;WD)"},
 		{"AR alone is dropped", "D:AR(A;;FR;;;WD)", D, "O:BAG:SYD:(A;;FR;;;WD)S:(AU;SA;FW;;;WD)"},
 		{"CREATOR OWNER stays", "D:(A;;FR;;;CO)", D, "O:BAG:SYD:(A;;FR;;;CO)S:(AU;SA;FW;;;WD)"},
-		{"DACL removed", "O:BU", D, "O:BAG:SYS:(AU;SA;FW;;;WD)"},
+		{"DACL removed", "O:BU", D, "O:BAG:SYD:NO_ACCESS_CONTROLS:(AU;SA;FW;;;WD)"},
 		{"oneself as owner", "O:" + me, O, "O:" + me + "G:SYD:P(A;;FA;;;SY)S:(AU;SA;FW;;;WD)"},
 		{"another as owner", "O:BU", O, ""},
 		{"no owner", "G:BU", O, ""},

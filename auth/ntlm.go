@@ -44,7 +44,8 @@ type ntlmExchange struct {
 	from                  netip.AddrPort
 	flags                 uint32
 	challenge             [8]byte
-	negotiate, challenged []byte // the messages as they were on the wire, for the MIC
+	negotiate, challenged []byte   // the messages as they were on the wire, for the MIC
+	key                   [16]byte // exported
 	security              *ntlm.Security
 }
 
@@ -114,6 +115,7 @@ func (e *ntlmExchange) authenticate(token []byte) (*Identity, error) {
 	if err := e.checkMIC(&response, &a, key, token); err != nil {
 		return nil, e.refuse(a.User, err, "message integrity code")
 	}
+	e.flags, e.key = flags, key
 	e.security = ntlm.NewSecurity(flags, key, false)
 	return &Identity{
 		User: user.Name, Domain: e.m.Name, SID: user.SID, Groups: user.groupSIDs(),

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"gabion/auth"
 	"gabion/protocol/dcerpc"
 	"gabion/protocol/lsarpc"
 )
@@ -24,6 +25,9 @@ type association struct {
 	maxXmit  int
 	bound    bool
 
+	authenticator Authenticator // nil: callers are who the pipe's session says
+	security      security
+
 	call *call // request being reassembled
 
 	policies map[lsarpc.Handle]bool // context handles of the lsarpc interface
@@ -44,13 +48,14 @@ func (a *association) feed(frag []byte) (out [][]byte, ok bool) {
 	if err != nil {
 		return nil, false
 	}
-	if f.Auth != nil {
-		return a.refuseAuth(f)
-	}
 	switch f.Type {
 	case dcerpc.TypeBind:
 		if a.bound {
 			return nil, false
+		}
+		if f.Auth != nil && !a.security.begin(a.authenticator, &f) {
+			nak := dcerpc.Fragment{Header: reply(dcerpc.TypeBindNak, f.CallID), Body: dcerpc.AppendBindNak(nil, dcerpc.NakAuthType)}
+			return [][]byte{nak.AppendTo(nil)}, true
 		}
 		return a.bind(f, dcerpc.TypeBindAck)
 	case dcerpc.TypeAlterContext:
@@ -62,7 +67,15 @@ func (a *association) feed(frag []byte) (out [][]byte, ok bool) {
 		if !a.bound {
 			return nil, false
 		}
-		return a.request(f)
+		return a.request(f, frag)
+	case dcerpc.TypeAuth3:
+		if f.Auth == nil || !a.bound {
+			return nil, false
+		}
+		// There is no answer: a wrong token shows at the first request.
+		_, who := a.security.step(f.Auth.Token)
+		a.identify(who)
+		return nil, true
 	case dcerpc.TypeCoCancel, dcerpc.TypeOrphaned:
 		a.call = nil
 		return nil, true
@@ -70,14 +83,11 @@ func (a *association) feed(frag []byte) (out [][]byte, ok bool) {
 	return nil, false
 }
 
-// refuseAuth answers a client that wants RPC-level authentication: the SMB
-// session has authenticated it already, and no interface here asks for more.
-func (a *association) refuseAuth(f dcerpc.Fragment) ([][]byte, bool) {
-	if f.Type != dcerpc.TypeBind {
-		return [][]byte{fault(f.CallID, 0, dcerpc.FaultAccessDenied)}, false
+// identify makes who the caller from now on.
+func (a *association) identify(who *auth.Identity) {
+	if who != nil {
+		a.caller = callerOf(who.Token())
 	}
-	nak := dcerpc.Fragment{Header: reply(dcerpc.TypeBindNak, f.CallID), Body: dcerpc.AppendBindNak(nil, dcerpc.NakAuthType)}
-	return [][]byte{nak.AppendTo(nil)}, true
 }
 
 func reply(t dcerpc.PacketType, call uint32) dcerpc.Header {
@@ -111,6 +121,16 @@ func (a *association) bind(f dcerpc.Fragment, answer dcerpc.PacketType) ([][]byt
 	}
 	a.bound = accepted || answer == dcerpc.TypeAlterResp
 	out := dcerpc.Fragment{Header: reply(answer, f.CallID), Body: ack.AppendTo(nil)}
+	if f.Auth != nil {
+		var who *auth.Identity
+		if out.Auth, who = a.security.step(f.Auth.Token); a.security.state == securityFailed {
+			return [][]byte{fault(f.CallID, 0, dcerpc.FaultAccessDenied)}, true
+		}
+		a.identify(who)
+		if a.security.signHeader {
+			out.Flags |= dcerpc.FlagHeaderSigning
+		}
+	}
 	return [][]byte{out.AppendTo(nil)}, true
 }
 
@@ -134,11 +154,18 @@ func (a *association) present(c dcerpc.Context) dcerpc.Result {
 	return dcerpc.Result{Result: dcerpc.ResultProviderRejection, Reason: dcerpc.ReasonTransferSyntax}
 }
 
-// request collects fragments and runs the call with its last one.
-func (a *association) request(f dcerpc.Fragment) ([][]byte, bool) {
+// request collects fragments and runs the call with its last one. frag is the
+// whole of f.
+func (a *association) request(f dcerpc.Fragment, frag []byte) ([][]byte, bool) {
 	q, err := dcerpc.DecodeRequest(f.Body, f.Flags)
 	if err != nil {
 		return nil, false
+	}
+	if s := a.security.state; s == securityGrowing || s == securityFailed || s == securityNone && f.Auth != nil {
+		return [][]byte{fault(f.CallID, q.ContextID, dcerpc.FaultAccessDenied)}, false
+	}
+	if stub := dcerpc.HeaderLen + len(f.Body) - len(q.Stub); a.security.protects() && !a.security.open(&f, frag, stub) {
+		return [][]byte{fault(f.CallID, q.ContextID, dcerpc.FaultAccessDenied)}, false
 	}
 	first, last := f.Flags&dcerpc.FlagFirst != 0, f.Flags&dcerpc.FlagLast != 0
 	switch {
@@ -173,7 +200,7 @@ func (a *association) run(c *call) [][]byte {
 	if status != 0 {
 		return [][]byte{fault(c.id, c.context, status)}
 	}
-	room := a.maxXmit - dcerpc.HeaderLen - dcerpc.ResponseLen
+	room := a.maxXmit - dcerpc.HeaderLen - dcerpc.ResponseLen - a.security.overhead()
 	room &^= 7
 	var out [][]byte
 	for first := true; first || len(stub) > 0; first = false {
@@ -187,7 +214,7 @@ func (a *association) run(c *call) [][]byte {
 		}
 		r := dcerpc.Response{AllocHint: uint32(len(stub)), ContextID: c.context, Stub: stub[:n]}
 		f := dcerpc.Fragment{Header: h, Body: r.AppendTo(nil)}
-		out = append(out, f.AppendTo(nil))
+		out = append(out, a.security.close(&f, dcerpc.HeaderLen+dcerpc.ResponseLen))
 		stub = stub[n:]
 	}
 	return out

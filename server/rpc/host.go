@@ -21,6 +21,9 @@ type Host struct {
 	Started time.Time
 	// Users are the server's own accounts, for look-ups; nil if there are none.
 	Users *auth.Users
+	// Authenticator serves callers that authenticate at RPC's own level, as backup
+	// products do; nil refuses that, and callers are who their session is.
+	Authenticator Authenticator
 	// Editor lets administrators add and remove shares; nil refuses them.
 	Editor ShareEditor
 }
@@ -42,10 +45,15 @@ func (h *Host) Open(name string, from server.PipeCaller) (server.Pipe, error) {
 	}
 	caller := Caller{Anonymous: true}
 	if who := from.Identity; who != nil && who.Token != nil {
-		t := who.Token
-		caller = Caller{User: t.Name, Domain: t.Domain, SID: t.User, Administrator: t.IsAdministrator(), Anonymous: who.Anonymous}
+		caller = callerOf(who.Token)
 	}
-	return newPipe(name, array{h, from.Server}, caller), nil
+	p := newPipe(name, array{h, from.Server}, caller)
+	p.a.authenticator = h.Authenticator
+	return p, nil
+}
+
+func callerOf(t *auth.Token) Caller {
+	return Caller{User: t.Name, Domain: t.Domain, SID: t.User, Administrator: t.IsAdministrator(), Anonymous: t.Anonymous}
 }
 
 func newPipe(name string, b Backend, caller Caller) *pipe {

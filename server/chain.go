@@ -29,7 +29,7 @@ type chain struct {
 	open         *open
 	hasFile      bool            // the message before had or made a FileId
 	createFailed ntstatus.Status // of the CREATE whose FileId is missing
-	poisoned     bool            // the first message was marked related
+	poisoned     bool            // no message to inherit from, or one without session or tree
 
 	first, tail *buffer // finished replies, in order
 	hooks       []hook
@@ -162,11 +162,17 @@ func (ch *chain) begin() bool {
 	ch.index++
 	r := &ch.req
 	r.reset(ch, msg)
-	if h := &r.hdr; int(h.Command) >= len(commands) || h.Flags&smb2.FlagServerToRedir != 0 {
+	if r.hdr.Flags&smb2.FlagServerToRedir != 0 {
 		return false
 	}
-	r.row = &commands[r.hdr.Command]
-	return r.admit()
+	if int(r.hdr.Command) < len(commands) {
+		r.row = &commands[r.hdr.Command]
+		return r.admit()
+	}
+	// [MS-SMB2] 3.3.5.2.6 closes the connection. Deviation: inside a compound Windows
+	// fails the one message.
+	r.row = &unknownCommand
+	return ch.index > 1 && r.admit()
 }
 
 // reset prepares the request for another message.
@@ -191,6 +197,9 @@ func (ch *chain) answered(r *request, status ntstatus.Status) {
 		r.sealed = nil
 	}
 	ch.sessionID, ch.treeID = r.hdr.SessionID, r.hdr.TreeID
+	if r.row.has(rowSession) && r.session == nil || r.row.has(rowTree) && r.tree == nil {
+		ch.poisoned = true
+	}
 	if r.hdr.Command == smb2.CommandCreate {
 		ch.createFailed = 0
 		if !status.IsSuccess() {
@@ -203,6 +212,12 @@ func (ch *chain) answered(r *request, status ntstatus.Status) {
 	if r.open != nil {
 		ch.open = r.open
 	}
+}
+
+// restart forgets what a related message could inherit.
+func (ch *chain) restart() {
+	ch.sessionID, ch.treeID = 0, 0
+	ch.open, ch.hasFile, ch.createFailed, ch.poisoned = nil, false, 0, false
 }
 
 // take hands out the finished replies as one message, ready for the wire.

@@ -86,6 +86,9 @@ func init() {
 	}
 }
 
+// unknownCommand is the row of commands that do not exist.
+var unknownCommand = row{name: "unknown", structure: 0xFFFF}
+
 func sum32(a, b uint32) uint32 {
 	if s := a + b; s >= a {
 		return s
@@ -108,7 +111,9 @@ func (r *request) admit() bool {
 	if !c.consume(r) {
 		return false
 	}
-	if r.hdr.Flags&smb2.FlagRelatedOperations != 0 && !r.relate() {
+	if r.hdr.Flags&smb2.FlagRelatedOperations == 0 {
+		r.chain.restart()
+	} else if !r.relate() {
 		return true
 	}
 	if !r.verifySignature() || !r.verifyForm() {
@@ -129,10 +134,15 @@ func (r *request) admit() bool {
 // relate takes over what a related message inherits [MS-SMB2] 3.3.5.2.7.2.
 func (r *request) relate() bool {
 	ch := r.chain
-	if ch.index == 1 && ch.sessionID == 0 {
+	if ch.index == 1 {
 		ch.poisoned = true
 	}
 	if ch.poisoned {
+		if c := r.conn.channel(r.hdr.SessionID); c != nil && !ch.encrypted && r.hdr.Flags&smb2.FlagSigned != 0 {
+			if s := c.signing(); s != nil && s.Verify(r.msg) {
+				r.session, r.signer = c.session, s
+			}
+		}
 		r.fail(ntstatus.InvalidParameter)
 		return false
 	}

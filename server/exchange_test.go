@@ -197,7 +197,8 @@ func TestSessionSetupFailures(t *testing.T) {
 	p.session = 4711
 	expect(t, "unknown session", p.setup("alice", 0, 0), ntstatus.UserSessionDeleted)
 	p.session = 0
-	expect(t, "binding session 0", p.setup("alice", smb2.SessionFlagBinding, 0), ntstatus.Success)
+	expect(t, "binding session 0", p.setup("alice", smb2.SessionFlagBinding, 0), ntstatus.InvalidParameter)
+	expect(t, "alice", p.setup("alice", 0, 0), ntstatus.Success)
 	if n := len(s.Sessions()); n != 1 {
 		t.Fatalf("%d sessions, want the one that succeeded", n)
 	}
@@ -277,7 +278,7 @@ func TestBinding(t *testing.T) {
 			b.tree = a.tree
 			expect(t, "open of the other channel", b.do(smb2.CommandWrite, &smb2.WriteRequest{FileID: id, Data: []byte("x")}, nil), ntstatus.Success)
 			_, status = bind("bob")
-			expect(t, "binding another user's", status, ntstatus.NotSupported)
+			expect(t, "binding another user's", status, ntstatus.AccessDenied)
 			a.nc.Close()
 			expect(t, "after the first channel is gone", b.do(smb2.CommandRead, &smb2.ReadRequest{FileID: id, Length: 1}, nil), ntstatus.Success)
 			if s.sessions.find(b.session) == nil {

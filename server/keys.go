@@ -68,13 +68,14 @@ func (k *sessionKeys) signer(c *conn) signer {
 	return newSigner(c.signing, k.signing)
 }
 
-// bindingSigner verifies and signs on a connection that is to be bound
-// [MS-SMB2] 3.3.5.2.4: with the session's key and the algorithm the connection
-// negotiated.
-func (k *sessionKeys) bindingSigner(c *conn) signer { return k.signer(c) }
-
-// sameAlgorithms reports whether a connection negotiated what the session's keys are for.
-func (k *sessionKeys) sameAlgorithms(c *conn) bool { return k.cipher == c.cipher }
+// bindingSigner verifies and signs on a connection that is to be bound, with the
+// session's key [MS-SMB2] 3.3.5.2.4 and the algorithm of the session's first connection.
+func (k *sessionKeys) bindingSigner() signer {
+	if !k.present {
+		return nil
+	}
+	return newSigner(k.algorithm, k.signing)
+}
 
 func (k *sessionKeys) canSeal() bool { return k.out != nil }
 

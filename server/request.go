@@ -191,6 +191,12 @@ func (r *request) replyHeader(status ntstatus.Status) smb2.HeaderFields {
 	if r.chain.index == 1 {
 		h.Flags &^= smb2.FlagRelatedOperations
 	}
+	// What is not signed anew is as in the request, which tells the client that
+	// nobody could have signed.
+	if r.signer == nil && !r.chain.encrypted && status != ntstatus.Pending {
+		h.Flags |= r.hdr.Flags & smb2.FlagSigned
+		h.Signature = r.hdr.Signature
+	}
 	return h
 }
 

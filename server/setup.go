@@ -38,12 +38,10 @@ func sessionSetup(r *request) {
 	var status ntstatus.Status
 	binding := req.Flags&smb2.SessionFlagBinding != 0
 	switch {
+	case binding:
+		st, status = r.bind()
 	case r.hdr.SessionID == 0:
 		st, status = r.newSession()
-	case binding && c.dialect.Is3x() && s.caps.Has(CapMultiChannel):
-		st, status = r.bind()
-	case binding:
-		status = ntstatus.RequestNotAccepted
 	default:
 		st, status = r.continueSetup()
 	}
@@ -135,42 +133,31 @@ func (r *request) verifySetup(ch *channel) ntstatus.Status {
 	return ntstatus.Success
 }
 
-// bind checks a request for a further channel of a session in the specification's
-// order [MS-SMB2] 3.3.5.5.
+// bind begins or continues the binding of a further channel to a session
+// [MS-SMB2] 3.3.5.5.
 func (r *request) bind() (*setup, ntstatus.Status) {
 	c, s := r.conn, r.server()
+	if r.hdr.SessionID == 0 {
+		return nil, ntstatus.InvalidParameter
+	}
 	ses := s.sessions.find(r.hdr.SessionID)
 	if ses == nil {
 		return nil, ntstatus.UserSessionDeleted
 	}
-	state := ses.currentState()
-	who := ses.identity.Load()
-	switch {
-	case ses.dialect != c.dialect:
-		return nil, ntstatus.InvalidParameter
-	case r.hdr.Flags&smb2.FlagSigned == 0:
-		return nil, ntstatus.InvalidParameter
-	case ses.client != c.client:
-		return nil, ntstatus.UserSessionDeleted
-	case state == sessionInProgress:
-		return nil, ntstatus.RequestNotAccepted
-	case state == sessionExpired:
-		return nil, ntstatus.NetworkSessionExpired
-	case state == sessionClosed || who == nil:
-		return nil, ntstatus.UserSessionDeleted
-	case who.Anonymous || who.Guest:
-		return nil, ntstatus.NotSupported
-	case c.channel(ses.id) != nil:
-		return nil, ntstatus.RequestNotAccepted
+	// The signature comes first: until the channel has its own key, replies are
+	// signed with the session's, and only for who knows it.
+	if r.hdr.Flags&smb2.FlagSigned != 0 {
+		key := ses.keys.bindingSigner()
+		if key == nil {
+			return nil, ntstatus.NotSupported
+		}
+		if !key.Verify(r.msg) {
+			return nil, ntstatus.AccessDenied
+		}
+		r.session, r.signer = ses, key
 	}
-	key := ses.keys.bindingSigner(c)
-	if key == nil || !key.Verify(r.msg) {
-		return nil, ntstatus.AccessDenied
-	}
-	// Until the channel has its own key, replies are signed with the session's.
-	r.session, r.signer = ses, key
-	if !ses.keys.sameAlgorithms(c) {
-		return nil, ntstatus.InvalidParameter
+	if status := r.mayBind(ses); status != ntstatus.Success {
+		return nil, status
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -186,6 +173,35 @@ func (r *request) bind() (*setup, ntstatus.Status) {
 		c.bindings[ses.id] = st
 	}
 	return st, ntstatus.Success
+}
+
+// mayBind compares the session with the connection that asks for it. Deviation: the
+// first two cases are Windows'; the specification does not speak of signing
+// algorithms. The ClientGuid, which it lets a server compare, is not.
+func (r *request) mayBind(ses *session) ntstatus.Status {
+	c, k := r.conn, &ses.keys
+	state, who := ses.currentState(), ses.identity.Load()
+	switch {
+	case k.algorithm == smb2.SigningAESGMAC && c.signing != k.algorithm:
+		return ntstatus.RequestOutOfSequence
+	case c.signing == smb2.SigningAESGMAC && c.signing != k.algorithm:
+		return ntstatus.NotSupported
+	case !c.dialect.Is3x() || !r.server().caps.Has(CapMultiChannel):
+		return ntstatus.RequestNotAccepted
+	case r.hdr.Flags&smb2.FlagSigned == 0, ses.dialect != c.dialect, k.cipher != c.cipher:
+		return ntstatus.InvalidParameter
+	case state == sessionInProgress:
+		return ntstatus.RequestNotAccepted
+	case state == sessionExpired:
+		return ntstatus.NetworkSessionExpired
+	case state == sessionClosed || who == nil:
+		return ntstatus.UserSessionDeleted
+	case who.Anonymous || who.Guest:
+		return ntstatus.NotSupported
+	case c.channel(ses.id) != nil:
+		return ntstatus.RequestNotAccepted
+	}
+	return ntstatus.Success
 }
 
 // maxBindings bounds a connection's PreauthSessionTable.
@@ -332,8 +348,9 @@ func (st *setup) completeAgain(r *request, who *Identity) ntstatus.Status {
 func (st *setup) completeBinding(r *request, who *Identity) ntstatus.Status {
 	ses, c := st.session, r.conn
 	owner := ses.identity.Load()
+	// Deviation: the specification says STATUS_NOT_SUPPORTED, Windows this.
 	if who.Anonymous || who.Guest || owner == nil || !sameUser(owner, who) {
-		return ntstatus.NotSupported
+		return ntstatus.AccessDenied
 	}
 	if !r.server().register(c) {
 		return ntstatus.UserSessionDeleted

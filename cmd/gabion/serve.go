@@ -182,12 +182,14 @@ func (a *array) openServer() error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	started := time.Now()
+	acceptor := auth.NewAcceptor(&auth.NTLM{Users: a.users, Name: name, Log: a.log})
 	var err error
 	a.srv, err = server.New(server.Config{
 		Name: name, GUID: a.volume.Info().GUID,
 		Signing: a.signing, Encryption: a.encryption,
-		Auth:    server.Accepting(auth.NewAcceptor(&auth.NTLM{Users: a.users, Name: name, Log: a.log})),
-		Pipes:   &rpc.Host{Name: name, Workgroup: "WORKGROUP", Comment: "Gabion storage array", Started: started},
+		Auth: server.Accepting(acceptor),
+		Pipes: &rpc.Host{Name: name, Workgroup: "WORKGROUP", Comment: "Gabion storage array", Started: started,
+			Users: a.users, Authenticator: acceptor},
 		Log:     a.log,
 		Metrics: registry,
 	})

@@ -53,7 +53,9 @@ func newDirection(flags uint32, key [16]byte, name string) direction {
 const SignatureLen = 16
 
 // Sign returns the signature of the next message sent.
-func (s *Security) Sign(message []byte) [SignatureLen]byte { return s.out.signature(message, s.keyExch) }
+func (s *Security) Sign(message []byte) [SignatureLen]byte {
+	return s.out.signature(message, s.keyExch)
+}
 
 // Verify checks the signature of the next message received, in constant time.
 func (s *Security) Verify(message, signature []byte) bool {
@@ -91,4 +93,6 @@ func (d *direction) signature(message []byte, keyExch bool) (out [SignatureLen]b
 // Reset starts the sealing key stream again, as SPNEGO asks for after its
 // mechListMIC (MS-SPNG 3.3.5.1 with MS-NLMP 3.4.4.2: both sides begin the
 // session's messages with fresh RC4 states).
-func (s *Security) Reset(flags uint32, key [16]byte, client bool) { *s = *NewSecurity(flags, key, client) }
+func (s *Security) Reset(flags uint32, key [16]byte, client bool) {
+	*s = *NewSecurity(flags, key, client)
+}

@@ -1,10 +1,12 @@
 package object
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"gabion/auth"
 	"gabion/protocol/dtyp"
@@ -302,3 +304,11 @@ func sddl(t *testing.T, text string) []byte {
 	}
 	return sd.Encode()
 }
+
+func contextOf(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}
+
+type rootID = store.FileID
+
+const rootFile = store.RootID

@@ -230,9 +230,11 @@ func (ch *chain) take() *buffer {
 	size := 0
 	for b := first; b != nil; b = b.next {
 		h := smb2.Header(b.data)
-		if b.next != nil {
-			// [MS-SMB2] 3.3.4.1.3: each message but the last is padded to 8 bytes.
+		if first.next != nil {
+			// [MS-SMB2] 3.3.4.1.3: each message of a compound is padded to 8 bytes.
 			b.data = padded(b)
+		}
+		if b.next != nil {
 			h.SetNextCommand(uint32(len(b.data)))
 		}
 		if !ch.encrypted && b.signer != nil {

@@ -197,15 +197,16 @@ type sessionTable struct {
 	byID map[uint64]*session // guarded by mu
 }
 
-// add gives s an unpredictable id and makes it reachable.
+// add gives s an unpredictable id and makes it reachable. Ids have 32 bits, because
+// there are clients that keep no more.
 func (t *sessionTable) add(s *session) {
-	var b [8]byte
+	var b [4]byte
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for {
 		rand.Read(b[:])
-		s.id = binary.LittleEndian.Uint64(b[:])
-		if _, taken := t.byID[s.id]; !taken && s.id != 0 && s.id != ^uint64(0) {
+		s.id = uint64(binary.LittleEndian.Uint32(b[:]))
+		if _, taken := t.byID[s.id]; !taken && s.id != 0 && s.id != 0xFFFFFFFF {
 			break
 		}
 	}

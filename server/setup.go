@@ -148,6 +148,9 @@ func (r *request) bind() (*setup, ntstatus.Status) {
 	// signed with the session's, and only for who knows it.
 	if r.hdr.Flags&smb2.FlagSigned != 0 {
 		key := ses.keys.bindingSigner()
+		if ch := c.channel(ses.id); ch != nil {
+			key = ch.signing() // bound already
+		}
 		if key == nil {
 			return nil, ntstatus.NotSupported
 		}

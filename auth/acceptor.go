@@ -35,10 +35,18 @@ type MechanismExchange interface {
 // Acceptor authenticates clients by SPNEGO, or by NTLMSSP or Kerberos without it.
 type Acceptor struct {
 	mechs []Mechanism // in the server's order of preference
+	roles *Roles
 }
 
 // NewAcceptor returns an acceptor of the given mechanisms, the preferred first.
-func NewAcceptor(mechs ...Mechanism) *Acceptor { return &Acceptor{mechs} }
+func NewAcceptor(mechs ...Mechanism) *Acceptor { return &Acceptor{mechs: mechs} }
+
+// UseRoles has identities hold the roles granted in r; without it they hold those
+// that a new volume grants. It is to be called before the acceptor is used.
+func (a *Acceptor) UseRoles(r *Roles) *Acceptor {
+	a.roles = r
+	return a
+}
 
 // hintName is what every server says since RFC 4178 withdrew the field
 // (MS-SPNG 2.2.1).
@@ -100,6 +108,9 @@ func (e *Exchange) Step(token []byte) (answer []byte, who *Identity, err error) 
 	}
 	if err != nil || who != nil {
 		e.state = stateDone
+	}
+	if who != nil {
+		who.roles = e.a.roles
 	}
 	return answer, who, err
 }

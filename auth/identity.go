@@ -20,6 +20,8 @@ type Identity struct {
 	UPN          string    // user principal name, "" if it has none
 	// Delegated names the services that act for the user, the first to act first.
 	Delegated []string
+
+	roles *Roles // nil: the default grants
 }
 
 // Name is DOMAIN\user.

@@ -2,15 +2,8 @@ package auth
 
 import "gabion/protocol/dtyp"
 
-// groupPrivileges is what membership in a built-in group is worth on this array.
-var groupPrivileges = map[dtyp.SID]Privileges{
-	dtyp.BuiltinAdministrators: PrivilegeSet(SeBackup, SeRestore, SeSecurity, SeTakeOwnership, SeManageVolume,
-		SeRelabel, SeCreateSymbolicLink),
-	dtyp.BuiltinBackupOperators: PrivilegeSet(SeBackup, SeRestore),
-}
-
 // Token is the identity's token: its groups, those that every session of its
-// kind is in ([MS-DTYP] 2.4.2.4), and the privileges its groups carry here.
+// kind is in ([MS-DTYP] 2.4.2.4), and what its roles on the array give it.
 func (i *Identity) Token() *Token {
 	t := &Token{Domain: i.Domain, Name: i.User, User: i.SID, Guest: i.Guest, Anonymous: i.Anonymous}
 	join := func(sids ...dtyp.SID) {
@@ -31,10 +24,7 @@ func (i *Identity) Token() *Token {
 		join(dtyp.NTLMAuthentication)
 	}
 	t.Privileges = PrivilegeSet(SeChangeNotify)
-	for _, g := range i.Groups {
-		t.Privileges |= groupPrivileges[g]
-	}
-	return t
+	return i.roles.At(t, Array)
 }
 
 // IsAdministrator reports membership in the array's administrators.

@@ -65,7 +65,7 @@ type disk struct {
 }
 
 // unmeasured is the size of a file system that does not tell.
-const unmeasured = 1 << 40
+const unmeasured = 1 << 50
 
 func (d *disk) usage(v *Volume) (total, free int64) {
 	v.space.mu.RLock()

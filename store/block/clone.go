@@ -88,8 +88,7 @@ func (p *plan) clone(dst int64, from *stream, src, n int64) error {
 		for stop := min(int64(i+1)*chunkBlocks, end); to < stop; {
 			at := to + (src-dst)/blockSize
 			k := min(stop-to, chunkBlocks-at%chunkBlocks)
-			// Another stream's map may be looked at while ours is locked: both streams are held.
-			m, err := from.mapOf(uint32(at / chunkBlocks))
+			m, err := p.source(from, uint32(at/chunkBlocks))
 			if err != nil {
 				return err
 			}
@@ -105,6 +104,19 @@ func (p *plan) clone(dst int64, from *stream, src, n int64) error {
 		}
 	}
 	return nil
+}
+
+// source returns the map of a chunk of the source, which may be one that the plan
+// holds. Looking at another stream's while ours is locked is safe: both streams are held.
+func (p *plan) source(from *stream, i uint32) (*chunkMap, error) {
+	if from == p.s {
+		for _, pl := range p.chunks {
+			if pl.ck.id.chunk == i {
+				return &pl.ck.m, nil
+			}
+		}
+	}
+	return from.mapOf(i)
 }
 
 // touched lists the chunks of the target that a clone concerns: where it has

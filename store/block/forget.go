@@ -133,11 +133,10 @@ func (v *Volume) forgetKey(c *change, id uint64, body []byte, dead bool, end uin
 	}
 	c.del(markerKey(nil, id, body))
 	p := v.snaps.live.Load().newestUpTo(id - 1)
-	for _, s := range kept {
-		if s.version < p {
-			c.mark(p, body)
-			break
-		}
+	// The snapshot before sees an older version, or, of a chunk, that there was none:
+	// differences are found by markers.
+	if len(kept) > 0 && (kept[0].version < p || body[0] == kChunk) {
+		c.mark(p, body)
 	}
 	return nil
 }

@@ -29,7 +29,15 @@ func isManifest(fs vfs.FS, name string) bool {
 	return strings.HasPrefix(fs.PathBase(name), "MANIFEST")
 }
 
+// Create implements vfs.FS. A marker names a MANIFEST that was just made; the
+// directory is synced ahead of it, lest a crash keeps the one and not the other.
 func (f *indexFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasPrefix(f.FS.PathBase(name), "marker.") {
+		if err := syncDir(f.FS, f.FS.PathDir(name)); err != nil {
+			f.halt(err)
+			return nil, err
+		}
+	}
 	file, err := f.FS.Create(name, c)
 	if err == nil && isManifest(f.FS, name) {
 		return &manifestFile{file, f}, nil

@@ -146,6 +146,7 @@ func (v *Volume) drop(c *change, n *inode) *dropped {
 	n.mu.Lock()
 	x := &dropped{n: n, a: n.attrs()}
 	x.a.links--
+	x.a.cover = max(x.a.cover, n.covered()) // a snapshot that saw it by this name still does
 	x.label = n.update(c, &x.a)
 	if x.a.links == 0 {
 		c.set(orphanKey(nil, n.id), nil)
@@ -357,7 +358,7 @@ func (v *Volume) Rename(from store.Node, name string, to store.Node, newName str
 	}
 	pos, err := v.relink(n, victim, func(c *change, a *attrs) error {
 		a.links -= lost
-		if src != dst {
+		if src != dst || lost > 0 {
 			a.cover = max(a.cover, n.covered()) // coverage by the old place is not forgotten
 		}
 		if !samePlace {

@@ -77,7 +77,8 @@ func (t *Tree) Create(req *CreateRequest, done func(CreateResult, ntstatus.Statu
 	}
 	r := &retry{refuse: func() { done(CreateResult{}, ntstatus.Cancelled) }}
 	r.step = func(again func()) (*outcome, *waiter) {
-		res, st, w := c.attempt(again)
+		one := *c // a resumed attempt may begin before the one that queued it has returned
+		res, st, w := one.attempt(again)
 		if w != nil {
 			return nil, w
 		}

@@ -312,3 +312,18 @@ func contextOf(d time.Duration) (context.Context, context.CancelFunc) {
 type rootID = store.FileID
 
 const rootFile = store.RootID
+
+// idleSoon is idle for tests whose goroutines may still be on their way out.
+func (w *world) idleSoon() {
+	w.t.Helper()
+	for range 1000 {
+		w.vol.mu.Lock()
+		n := len(w.vol.files)
+		w.vol.mu.Unlock()
+		if n == 1 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	w.idle()
+}

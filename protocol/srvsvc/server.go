@@ -65,9 +65,25 @@ func EncodeServerGetInfo(level uint32, s *Server, result uint32) []byte {
 	})
 }
 
-// EncodeDiskEnum answers NetrServerDiskEnum (MS-SRVS 3.1.4.19) at level 0.
-func EncodeDiskEnum(level uint32, disks []string, result uint32) []byte {
-	if result == Success && level != 0 {
+// DecodeDiskEnum reads NetrServerDiskEnum (MS-SRVS 3.1.4.19).
+func DecodeDiskEnum(stub []byte) (EnumRequest, error) {
+	r := dcerpc.NewReader(stub)
+	var v EnumRequest
+	r.OptString()
+	v.Level = r.Uint32()
+	r.Uint32() // EntriesRead
+	if r.Pointer() {
+		if _, _, n := r.Uint32(), r.Uint32(), r.Uint32(); n != 0 {
+			r.Fail("disks in a request")
+		}
+	}
+	enumTail(r, &v)
+	return v, r.Err()
+}
+
+// EncodeDiskEnum answers it at level 0.
+func (v *EnumRequest) EncodeDiskEnum(disks []string, result uint32) []byte {
+	if result == Success && v.Level != 0 {
 		result = InvalidLevel
 	}
 	if result != Success {
@@ -91,7 +107,12 @@ func EncodeDiskEnum(level uint32, disks []string, result uint32) []byte {
 	})
 	w.Flush()
 	w.Uint32(n - 1)
-	w.Pointer(nil)
+	if v.HasResume {
+		w.Pointer(func(w *dcerpc.Writer) { w.Uint32(n - 1) })
+	} else {
+		w.Pointer(nil)
+	}
+	w.Flush()
 	w.Uint32(result)
 	return w.Bytes()
 }

@@ -95,14 +95,14 @@ func serverGetInfo(a *association, stub []byte) ([]byte, uint32) {
 
 // diskEnum is NetrServerDiskEnum (MS-SRVS 3.1.4.19): the array looks like one disk.
 func diskEnum(a *association, stub []byte) ([]byte, uint32) {
-	level, err := srvsvc.DecodeServerGetInfo(stub)
+	q, err := srvsvc.DecodeDiskEnum(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
 	}
 	if !a.caller.Administrator {
-		return srvsvc.EncodeDiskEnum(level, nil, srvsvc.AccessDenied), 0
+		return q.EncodeDiskEnum(nil, srvsvc.AccessDenied), 0
 	}
-	return srvsvc.EncodeDiskEnum(level, []string{"C:"}, srvsvc.Success), 0
+	return q.EncodeDiskEnum([]string{"C:"}, srvsvc.Success), 0
 }
 
 // remoteTOD is NetrRemoteTOD (MS-SRVS 3.1.4.21).

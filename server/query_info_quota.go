@@ -49,5 +49,6 @@ func (q *query) noMoreEntries(in *smb2.QueryQuotaInfo) {
 			return
 		}
 	}
-	q.r.respond(ntstatus.NoMoreEntries, &smb2.QueryInfoResponse{})
+	// A QUERY_INFO response of zeros, as 3.3.5.20.4 wants it, is an error response.
+	q.fail(ntstatus.NoMoreEntries)
 }

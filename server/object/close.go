@@ -100,7 +100,7 @@ func (o *Open) markOnClose(l *later) {
 	}
 	if f.dir {
 		list, err := f.vol.store.ReadDir(f.node, "", 1, nil)
-		if err != nil || len(list) > 0 {
+		if err != nil || len(list) > 0 || o.isRoot() || f.vol.shared(o.link.path()) {
 			return
 		}
 		f.vol.markDeleted(f, l)

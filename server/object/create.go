@@ -123,7 +123,7 @@ func (c *creation) validate() ntstatus.Status {
 	if r.Options&optNoIntermediateBuffer != 0 {
 		c.desired &^= fileAppendData // [MS-SMB2] 3.3.5.9
 	}
-	if c.desired == 0 || r.DesiredAccess&invalidAccess != 0 {
+	if c.desired&^accessSystemSecurity == 0 || r.DesiredAccess&invalidAccess != 0 {
 		return ntstatus.AccessDenied
 	}
 	if st := c.validateOptions(); st != ntstatus.Success {
@@ -132,7 +132,7 @@ func (c *creation) validate() ntstatus.Status {
 	if r.MaximalAccess != 0 && c.desired&^(r.MaximalAccess|maximumAllowed|accessSystemSecurity) != 0 {
 		return ntstatus.AccessDenied
 	}
-	if r.Options&optOpenByFileID == 0 {
+	if r.Options&optOpenByFileID == 0 && !c.isQuotaIndex() {
 		var st ntstatus.Status
 		if c.path, st = parsePath(r.Path); st != ntstatus.Success {
 			return st

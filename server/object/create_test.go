@@ -304,7 +304,32 @@ func TestTreeOfFolder(t *testing.T) {
 		t.Error("changed a read-only share")
 	}
 	w.close(o)
-	tree.Close()
 	w.tree = whole
+	w.make("outer", folder)
+	d := w.create("d", folder)
+	w.want("rename of a share's root", w.rename(d, "e", 0), ntstatus.AccessDenied)
+	w.close(d)
+	w.close(w.create(`d\sub`, folder, options(optDeleteOnClose)))
+	d = w.create("d", folder, options(optDeleteOnClose))
+	w.want("delete of a share's root", w.dispose(d, DispositionDelete), ntstatus.CannotDelete)
+	w.close(d)
+	if s := w.list(""); s != "d outer" {
+		t.Error("left:", s)
+	}
+	tree.Close()
+	w.idle()
+}
+
+func TestQuotaIndex(t *testing.T) {
+	w := newWorld(t)
+	o := w.create(`$extend\$quota:$q:$INDEX_ALLOCATION`, read, disposition(dispOpen))
+	i, _ := o.Info()
+	if i.FileAttributes != attrHidden|attrSystem|attrDirectory|attrArchive || i.CreationTime != 0 {
+		t.Errorf("%+v", i)
+	}
+	w.want("list", o.ReadDir(DirQuery{}, func(*DirEntry) bool { return true }), ntstatus.NoMoreFiles)
+	w.want("not an administrator", w.try(quotaIndex, read, disposition(dispOpen), as(somebody)).Status, ntstatus.AccessDenied)
+	w.want("create", w.try(quotaIndex, disposition(dispOverwriteIf)).Status, ntstatus.AccessDenied)
+	w.close(o)
 	w.idle()
 }

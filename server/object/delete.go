@@ -73,7 +73,7 @@ func (o *Open) setDisposition(flags uint32, l *later, again func()) (ntstatus.St
 	if attr.FileAttributes&attrReadonly != 0 && flags&DispositionIgnoreReadonly == 0 {
 		return ntstatus.CannotDelete, nil
 	}
-	if o.isRoot() {
+	if o.isRoot() || f.dir && f.vol.shared(k.path()) {
 		return ntstatus.CannotDelete, nil
 	}
 	if !s.main() {

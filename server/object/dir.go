@@ -48,6 +48,9 @@ func (o *Open) ReadDir(q DirQuery, emit func(*DirEntry) bool) ntstatus.Status {
 	if !o.has(fileListDirectory) {
 		return ntstatus.AccessDenied
 	}
+	if o.file.id == quotaIndexID {
+		return ntstatus.NoMoreFiles
+	}
 	if st := o.enter(); st != ntstatus.Success {
 		return st
 	}

@@ -28,13 +28,16 @@
 // Lock order, top down; a lock is never held across a wait, a completion
 // function, the Breaker or Volume.Wait:
 //
-//	Volume.paths        the place of directories: shared by whoever walks a path,
-//	                    exclusive for a rename of a directory
-//	└ Volume.names      the entries of a directory, striped by its FileID: shared from a look-up to
-//	  │                 the entry into the live table, exclusive for create, unlink and rename
-//	  └ Volume.mu       the live table: FileID → *File, reference counts
-//	    └ File.mu       everything of one live file: opens, share modes, grants, locks, times
-//	      ├ FS.leaseMu  the lease table: (client, key) → *Lease
-//	      ├ Volume.notifyMu  registered watchers
+//	Open.gate            shared by every operation that uses the store; closing passes it alone
+//	└ Volume.paths       the place of directories: shared by whoever walks a path,
+//	  │                  exclusive for a rename of a directory
+//	  └ Volume.names     the entries of a directory, striped by its FileID: shared from a look-up until
+//	    │                the open stands, exclusive for create, unlink and rename
+//	    └ File.mu        everything of one live file: opens, share modes, grants, locks, times.
+//	      │              Never two at once.
+//	      ├ Volume.mu    the live table (FileID → *File, reference counts) and the trees
+//	      ├ FS.leaseMu   the lease table: (client, key) → *grant
+//	      ├ FS.openMu    opens by CreateGuid and AppInstanceId
+//	      ├ notifyTable.mu
 //	      └ store
 package object

@@ -35,6 +35,10 @@ func (c *creation) locateAndOpen(resume func()) (res CreateResult, st ntstatus.S
 		res, st, w = c.openByID(resume)
 		return res, st, w, false
 	}
+	if c.isQuotaIndex() {
+		res, st, w = c.openQuotaIndex(resume)
+		return res, st, w, false
+	}
 	dir, st, at := c.walk()
 	if st != ntstatus.Success {
 		return CreateResult{Reparse: at}, st, nil, false

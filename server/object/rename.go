@@ -175,6 +175,9 @@ func (m *move) source() ntstatus.Status {
 	if !f.dir {
 		return ntstatus.Success
 	}
+	if m.o.tree.vol.shared(m.oldPath) {
+		return ntstatus.AccessDenied
+	}
 	return m.children(m.oldPath)
 }
 

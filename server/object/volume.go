@@ -19,6 +19,7 @@ type Volume struct {
 
 	mu    sync.Mutex
 	files map[fileKey]*File // guarded by mu
+	trees map[*Tree]bool    // guarded by mu
 
 	notify notifyTable
 	tunnel tunnel
@@ -35,7 +36,7 @@ type fileKey struct {
 // Mount brings a volume into the object store. The caller closes the store.Volume
 // after every tree of it is gone.
 func (fs *FS) Mount(v store.Volume) *Volume {
-	return &Volume{fs: fs, store: v, files: make(map[fileKey]*File)}
+	return &Volume{fs: fs, store: v, files: make(map[fileKey]*File), trees: make(map[*Tree]bool)}
 }
 
 // Store returns the block store below.
@@ -163,11 +164,33 @@ func (v *Volume) Tree(path string, opt TreeOptions) (*Tree, ntstatus.Status) {
 		node.Close()
 		return nil, ntstatus.NotADirectory
 	}
-	return &Tree{vol: v, root: v.hold(node), prefix: at, opt: opt}, ntstatus.Success
+	t := &Tree{vol: v, root: v.hold(node), prefix: at, opt: opt}
+	v.mu.Lock()
+	v.trees[t] = true
+	v.mu.Unlock()
+	return t, ntstatus.Success
 }
 
 // Close unpins the tree's root.
-func (t *Tree) Close() { t.root.release() }
+func (t *Tree) Close() {
+	t.vol.mu.Lock()
+	delete(t.vol.trees, t)
+	t.vol.mu.Unlock()
+	t.root.release()
+}
+
+// shared reports whether path is, or holds, the root of a tree: it has to stay
+// where it is.
+func (v *Volume) shared(path string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for t := range v.trees {
+		if t.prefix == path || below(t.prefix, path) {
+			return true
+		}
+	}
+	return false
+}
 
 // Opens calls fn for every open of the volume until it returns false: for
 // listing and closing by an administrator.

@@ -20,7 +20,10 @@ func (fs *FS) Crash(rng *rand.Rand, keep int) error {
 	if fs.detached {
 		return nil
 	}
-	defer func() { fs.detached = true }()
+	defer func() {
+		fs.detached = true
+		fs.unlock()
+	}()
 	order := slices.SortedFunc(maps.Keys(fs.changed), func(a, b *node) int { return cmp.Compare(a.serial, b.serial) })
 	for _, n := range order {
 		for _, i := range slices.Sorted(maps.Keys(n.pages)) {

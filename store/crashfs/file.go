@@ -200,9 +200,7 @@ func (fs *FS) writeAt(n *node, p []byte, off int64) error {
 
 func (f *file) Sync() error {
 	fs := f.fs
-	if fs.killed.Load() {
-		return pathError("sync", f.path, errKilled)
-	}
+	fs.alive()
 	count := fs.syncs.Add(1)
 	if fs.opt.OnSync != nil {
 		fs.opt.OnSync(count, false)

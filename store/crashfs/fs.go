@@ -33,6 +33,7 @@ type Options struct {
 type FS struct {
 	*disk
 	killed atomic.Bool
+	locks  []*lock // held; guarded by mu
 }
 
 // disk is what all processes share.
@@ -64,14 +65,36 @@ func New(base vfs.FS, opt Options) (*FS, error) {
 	return &FS{disk: &disk{base: base, opt: opt, roots: map[string]*node{}, changed: map[*node]struct{}{}}}, nil
 }
 
-// Kill is kill -9 of the process without a power cut: fs refuses every change from
-// now on, and the FS returned sees all that was written, synced or not.
+// Kill is kill -9 of the process without a power cut: whoever uses fs from now on
+// stands still for ever, and the FS returned sees all that was written, synced or not.
 func (fs *FS) Kill() *FS {
 	fs.killed.Store(true)
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.unlock()
 	return &FS{disk: fs.disk}
 }
 
-var errKilled = errors.New("crashfs: the process was killed")
+// unlock releases all locks, as the end of a process does. Caller holds mu.
+func (fs *FS) unlock() {
+	for _, l := range fs.locks {
+		l.Close()
+	}
+	fs.locks = nil
+}
+
+// lock is a lock on the base.
+type lock struct {
+	once sync.Once
+	c    io.Closer
+	err  error
+}
+
+// Close releases it, if that was not done.
+func (l *lock) Close() error {
+	l.once.Do(func() { l.err = l.c.Close() })
+	return l.err
+}
 
 // Mem is New over a new memory file system, or over the base of a crashed one.
 func Mem(base vfs.FS, opt Options) (*FS, vfs.FS) {
@@ -420,12 +443,22 @@ func (fs *FS) newDir(d *node, elem string) (*node, error) {
 // Lock locks the file on the base: other processes must see it.
 func (fs *FS) Lock(name string) (io.Closer, error) {
 	fs.mu.Lock()
+	defer fs.mu.Unlock()
 	d, elem, err := fs.parent(name)
-	fs.mu.Unlock()
 	if err != nil {
 		return nil, pathError("lock", name, err)
 	}
-	return fs.base.Lock(fs.base.PathJoin(fs.basePath(d), elem))
+	c, err := fs.base.Lock(fs.base.PathJoin(fs.basePath(d), elem))
+	if err != nil {
+		return nil, err
+	}
+	l := &lock{c: c}
+	if fs.detached {
+		l.Close() // the machine is gone: others may have it
+	} else {
+		fs.locks = append(fs.locks, l)
+	}
+	return l, nil
 }
 
 func (fs *FS) List(dir string) ([]string, error) {

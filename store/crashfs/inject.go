@@ -54,13 +54,19 @@ type Fault struct {
 type Injector func(Event) *Fault
 
 func (fs *FS) injectWrite(e Event) *Fault {
-	if fs.killed.Load() {
-		return &Fault{Err: errKilled}
-	}
+	fs.alive()
 	if fs.opt.Inject == nil {
 		return nil
 	}
 	return fs.opt.Inject(e)
+}
+
+// alive returns unless the process was killed: then the calling goroutine stands still
+// for ever, as all of a killed process do.
+func (fs *FS) alive() {
+	if fs.killed.Load() {
+		select {}
+	}
 }
 
 func (fs *FS) inject(e Event) error {

@@ -211,8 +211,8 @@ func (s *sim) round() error {
 		return errors.Join(crashErr, v.Close()) // nothing that follows could last
 	}
 	err = w.operate(v, disk)
-	if err == nil && s.rng.IntN(4) == 0 {
-		if v, err = s.kill(v, disk, w); v == nil {
+	if err == nil && s.rng.IntN(16) == 0 {
+		if v, err = s.kill(disk, w); err != nil {
 			return err
 		}
 	}
@@ -224,9 +224,8 @@ func (s *sim) round() error {
 }
 
 // kill ends the process without a power cut and opens the volume in the next one.
-func (s *sim) kill(v store.Volume, disk *crashfs.FS, w *work) (store.Volume, error) {
-	next := disk.Kill()
-	v.Close() // fails, and gives back the lock
+func (s *sim) kill(disk *crashfs.FS, w *work) (store.Volume, error) {
+	next := disk.Kill() // what v still has running stands still and is left behind
 	s.acked = store.Pos(w.acked.Load())
 	if disk.Detached() {
 		v, err := s.e.Open(next) // the next round judges what the crash left
@@ -431,7 +430,15 @@ func faultRun(e Engine, seed uint64) error {
 
 func chooseFault(rng *rand.Rand) crashfs.Injector {
 	r := rand.New(rand.NewPCG(rng.Uint64(), 6))
-	switch rng.IntN(5) {
+	switch rng.IntN(6) {
+	case 5: // the disk is gone
+		ops := r.Int64N(400)
+		return func(e crashfs.Event) *crashfs.Fault {
+			if !e.Writes && e.Op == crashfs.OpRead || atomic.AddInt64(&ops, -1) >= 0 {
+				return nil
+			}
+			return &crashfs.Fault{Err: syscall.EIO}
+		}
 	case 0:
 		return crashfs.Nth(crashfs.OpSync, 1+r.Int64N(30), syscall.EIO)
 	case 1:

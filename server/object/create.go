@@ -103,6 +103,7 @@ type creation struct {
 	// What follows starts anew with every attempt.
 	remaining uint32 // Open.RemainingDesiredAccess
 	granted   uint32 // Open.GrantedAccess
+	implied   uint32 // rights only the disposition asked for
 	share     uint32 // Open.SharingMode
 	backup    bool
 	restore   bool
@@ -202,7 +203,7 @@ func (c *creation) selectView() ntstatus.Status {
 
 // reset prepares the next attempt: [MS-FSA] 2.1.5.1 phases 3 and 4.
 func (c *creation) reset() {
-	c.remaining, c.granted = c.desired, 0
+	c.remaining, c.granted, c.implied = c.desired, 0, 0
 	c.share = c.req.ShareAccess
 	c.attrs = c.req.FileAttributes
 	c.backup, c.restore = false, false
@@ -230,8 +231,10 @@ func (c *creation) grantByPrivilege(rights uint32) {
 }
 
 // require adds a right that the disposition implies ([MS-FSA] 2.1.5.1.2): the
-// restore privilege gives it, else it has to be allowed.
+// restore privilege gives it, else it has to be allowed. It counts for access and sharing, but the
+// open does not keep it, as FileAccessInformation of Windows shows.
 func (c *creation) require(right uint32) {
+	c.implied |= right &^ c.desired
 	if c.restore {
 		c.granted |= right
 	} else {
@@ -259,7 +262,7 @@ func (c *creation) attempt(again func()) (CreateResult, ntstatus.Status, *waiter
 func (c *creation) newOpen(f *File, s *Stream, l *Link) *Open {
 	o := &Open{
 		tree: c.tree, file: f, stream: s, link: l,
-		desired: c.desired, access: c.granted, options: c.options,
+		desired: c.desired, access: c.kept(), options: c.options,
 		backup: c.backup, restore: c.restore, client: c.req.Client, appID: c.req.AppID,
 		share: c.share, mode: c.options & optModeMask,
 		deleteOnClose: c.options&optDeleteOnClose != 0,
@@ -276,6 +279,14 @@ func (c *creation) newOpen(f *File, s *Stream, l *Link) *Open {
 	s.opens = append(s.opens, o)
 	l.opens++
 	return o
+}
+
+// kept is what the open is granted for its life.
+func (c *creation) kept() uint32 {
+	if c.desired&maximumAllowed != 0 {
+		return c.granted
+	}
+	return c.granted &^ c.implied
 }
 
 // result fills in the result once the open stands. Caller holds f.mu.

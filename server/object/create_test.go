@@ -150,6 +150,20 @@ func TestCreateParameters(t *testing.T) {
 	w.close(o)
 }
 
+func TestImpliedRightsAreNotKept(t *testing.T) {
+	w := newWorld(t)
+	w.make("f")
+	o := w.create("f", disposition(dispOverwrite), access(fileReadData))
+	if o.Access() != fileReadData {
+		t.Errorf("granted %#x", o.Access())
+	}
+	w.close(o)
+	reader := w.create("f", access(fileReadData), share(shareRead))
+	w.want("overwrite where writing is not shared", w.try("f", disposition(dispOverwrite), access(fileReadData)).Status, ntstatus.SharingViolation)
+	w.close(reader)
+	w.idle()
+}
+
 func TestCreateAttributes(t *testing.T) {
 	w := newWorld(t)
 	o := w.create("f", attributes(attrHidden|attrDirectory))

@@ -46,7 +46,7 @@ func openIndex(o Options, fs *indexFS, dir string) (db *pebble.DB, err error) {
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) {
 				if !vfs.IsNoSpaceError(err) && !errors.Is(err, pebble.ErrCancelledCompaction) {
-					fs.failed(err)
+					fs.halt(err)
 				}
 			},
 		},

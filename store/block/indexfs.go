@@ -1,9 +1,11 @@
 package block
 
 import (
+	"io"
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -39,11 +41,37 @@ func (f *indexFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error)
 		}
 	}
 	file, err := f.FS.Create(name, c)
-	if err == nil && isManifest(f.FS, name) {
+	switch {
+	case err != nil:
+		f.slowDown(err)
+		return nil, err
+	case isManifest(f.FS, name):
 		return &manifestFile{file, f}, nil
 	}
-	return file, err
+	return &tableFile{file, f}, nil
 }
+
+// tableFile is any other file. Pebble tries again at once when the disk is full.
+type tableFile struct {
+	vfs.File
+	fs *indexFS
+}
+
+func (t *tableFile) Write(p []byte) (int, error) {
+	n, err := t.File.Write(p)
+	t.fs.slowDown(err)
+	return n, err
+}
+
+func (f *indexFS) slowDown(err error) {
+	if vfs.IsNoSpaceError(err) && f.running.Load() {
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// Lock implements vfs.FS: the volume's own lock covers the index, and is given
+// back also when a stopped volume leaves the index open.
+func (f *indexFS) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil }
 
 func (f *indexFS) OpenDir(name string) (vfs.File, error) {
 	file, err := f.FS.OpenDir(name)

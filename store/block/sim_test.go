@@ -11,7 +11,11 @@ import (
 
 var engine = storetest.Engine{
 	Open: func(fs vfs.FS) (store.Volume, error) {
-		return Open(Options{Dir: "vol", FS: fs, SegmentSize: 256 << 10, CacheSize: 8 << 20, Manual: true})
+		v, err := Open(Options{Dir: "vol", FS: fs, SegmentSize: 256 << 10, CacheSize: 8 << 20, Manual: true})
+		if err != nil {
+			return nil, err
+		}
+		return v, nil
 	},
 	Idle: func(v store.Volume) { settle(v.(*Volume), 20) },
 }

@@ -30,6 +30,7 @@ type Volume struct {
 	out   *slog.Logger
 
 	stopped atomic.Pointer[error] // why the volume stopped, nil while it runs
+	dead    chan struct{}         // closed when it stopped
 	closed  atomic.Bool
 
 	names sync.Mutex   // guards the shape of the tree: entries and links
@@ -60,7 +61,7 @@ var _ store.Volume = (*Volume)(nil)
 // store.ErrBusy: another process has it open.
 func Open(opt Options) (*Volume, error) {
 	opt = opt.withDefaults()
-	v := &Volume{opt: opt, out: opt.Logger}
+	v := &Volume{opt: opt, out: opt.Logger, dead: make(chan struct{})}
 	if err := v.open(); err != nil {
 		v.abandon()
 		return nil, fmt.Errorf("open volume %s: %w", opt.Dir, err)
@@ -178,6 +179,7 @@ func (v *Volume) abandon() {
 func (v *Volume) stop(err error) {
 	e := fmt.Errorf("%w: %w", store.ErrStopped, err)
 	if v.stopped.CompareAndSwap(nil, &e) {
+		close(v.dead)
 		v.out.Error("volume stopped", "dir", v.opt.Dir, "error", err)
 	}
 }
@@ -238,16 +240,24 @@ func (v *Volume) Close() error {
 	if err := v.Stopped(); err != nil {
 		return err // the index may hang, or write what the log lacks
 	}
-	err := v.stopError(v.log.Sync())
-	if err == nil {
-		err = v.index.Flush()
+	if err := v.stopError(v.log.Sync()); err != nil {
+		return err
 	}
-	if v.Stopped() != nil {
+	// Pebble may wait for ever when its disk fails under it.
+	closed := make(chan error, 1)
+	go func() {
+		err := v.index.Flush()
+		v.batch.Close()
+		if cerr := v.index.Close(); err == nil {
+			err = cerr
+		}
+		closed <- err
+	}()
+	var err error
+	select {
+	case err = <-closed:
+	case <-v.dead:
 		return v.Stopped()
-	}
-	v.batch.Close()
-	if cerr := v.index.Close(); err == nil {
-		err = cerr
 	}
 	if cerr := v.log.Close(); err == nil {
 		err = v.stopError(cerr)

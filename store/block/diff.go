@@ -56,12 +56,18 @@ func (s snapshots) Diff(id store.FileID, name string, a, b store.View, fn func(s
 // changed lists the chunks in which two views of a stream can differ.
 func (v *Volume) changed(x, y *stream) ([]uint32, error) {
 	if x.no != y.no {
-		// Another stream took the name: nothing is known about it.
-		var all []uint32
-		for i := uint32(0); int64(i)*chunkSize < max(x.size.Load(), y.size.Load()); i++ {
-			all = append(all, i)
+		// Another stream took the name: they can differ wherever one has something.
+		all, err := x.chunkList(0, x.size.Load())
+		if err != nil {
+			return nil, err
 		}
-		return all, nil
+		more, err := y.chunkList(0, y.size.Load())
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, more...)
+		slices.Sort(all)
+		return slices.Compact(all), nil
 	}
 	lo, hi := uint64(x.n.view)-1, uint64(y.n.view)-1
 	lo, hi = min(lo, hi)+1, max(lo, hi)

@@ -281,7 +281,7 @@ func TestReadWriteLimits(t *testing.T) {
 		{"read of nothing", second2(o.Read(nil, 100)), ntstatus.Success},
 		{"negative", second2(o.Read(make([]byte, 1), -1)), ntstatus.InvalidParameter},
 		{"overflow", second2(o.Read(make([]byte, 2), 1<<63-1)), ntstatus.InvalidParameter},
-		{"write too far", second2(o.Write([]byte("x"), store.MaxSize, false)), ntstatus.DiskFull},
+		{"write too far", second2(o.Write([]byte("x"), store.MaxSize, false)), ntstatus.InvalidParameter},
 		{"write overflow", second2(o.Write([]byte("xx"), 1<<63-1, false)), ntstatus.InvalidParameter},
 		{"size too large", second2(o.SetEndOfFile(store.MaxSize + 1)), ntstatus.InvalidParameter},
 		{"size negative", second2(o.SetEndOfFile(-1)), ntstatus.InvalidParameter},

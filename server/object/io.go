@@ -73,6 +73,9 @@ func (o *Open) Write(p []byte, off int64, through bool) (store.Pos, ntstatus.Sta
 	}
 	touch := o.beforeChange(notifySize|notifyLastWrite, true)
 	pos, err := d.WriteAt(p, off, touch)
+	if errors.Is(err, store.ErrTooLarge) {
+		return 0, ntstatus.InvalidParameter // beyond Volume.MaxFileSize
+	}
 	if err != nil {
 		return 0, o.tree.vol.fs.statusOf(err)
 	}

@@ -37,6 +37,7 @@ type array struct {
 	domain   *Domain
 	keytab   string
 	acceptor *kerberos.Acceptor
+	roles    *auth.Roles
 	now      func() time.Time // the server's clock
 	addr     string
 	log      *logs
@@ -69,6 +70,12 @@ func (l *logs) with(text string) (found []string) {
 
 func newArray(t *testing.T) *array {
 	t.Helper()
+	return newArrayWith(t, nil, false)
+}
+
+// newArrayWith adds mechanisms, and lets anonymous clients in.
+func newArrayWith(t *testing.T, mechs []auth.Mechanism, anonymous bool) *array {
+	t.Helper()
 	a := &array{T: t, domain: Up(t), keytab: filepath.Join(t.TempDir(), "keytab"), log: &logs{}, now: time.Now}
 	a.install(a.domain.Keytab)
 	log := slog.New(slog.NewTextHandler(a.log, nil))
@@ -77,12 +84,17 @@ func newArray(t *testing.T) *array {
 		t.Fatal(err)
 	}
 	a.acceptor = kerberos.NewAcceptor(kerberos.Config{Keytab: keys, Machine: dtyp.MakeSID(5, 21, 1, 1, 1), Now: func() time.Time { return a.now() }})
-	srv, err := server.New(server.Config{Name: "FILESRV", GUID: dtyp.NewGUID(), Log: log,
-		Auth: server.Accepting(auth.NewAcceptor(auth.NewKerberos(a.acceptor, log)...))})
+	store := memvol.New(memvol.Options{})
+	if a.roles, err = auth.OpenRoles(store); err != nil {
+		t.Fatal(err)
+	}
+	mechs = append(auth.NewKerberos(a.acceptor, log), mechs...)
+	srv, err := server.New(server.Config{Name: "FILESRV", GUID: dtyp.NewGUID(), Log: log, Anonymous: anonymous,
+		Auth: server.Accepting(auth.NewAcceptor(mechs...).UseRoles(a.roles))})
 	if err != nil {
 		t.Fatal(err)
 	}
-	vol := object.New(object.Config{Breaker: srv.Breaker()}).Mount(memvol.New(memvol.Options{}))
+	vol := object.New(object.Config{Breaker: srv.Breaker()}).Mount(store)
 	tree, status := vol.Tree("", object.TreeOptions{})
 	if status != ntstatus.Success {
 		t.Fatal(status)

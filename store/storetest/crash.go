@@ -313,7 +313,7 @@ func (w *work) worker(i int, v store.Volume, fs *crashfs.FS, rng *rand.Rand, ops
 	if w.workers > 1 {
 		home = fmt.Sprintf("/w%d", i)
 		if i > 0 {
-			without = append(without, OpSnapshot, OpDeleteSnapshot, OpRestore, OpDiff, OpListSnapshots)
+			without = append(without, OpSnapshot, OpDeleteSnapshot, OpRestore, OpDiff, OpListSnapshots, OpIdle)
 		}
 	}
 	g := NewGenerator(rng, m, home, without...)

@@ -58,8 +58,8 @@ func newArray(t *testing.T) *array {
 	return &array{t, l.Addr().String()}
 }
 
-// connect opens a connection and a session of user and connects to share.
-func (a *array) connect(n client.Negotiation, user, share string) *client.Tree {
+// dial opens a connection.
+func (a *array) dial(n client.Negotiation) *client.Conn {
 	a.t.Helper()
 	c, err := client.Dial(a.addr, client.Options{})
 	if err != nil {
@@ -69,7 +69,17 @@ func (a *array) connect(n client.Negotiation, user, share string) *client.Tree {
 	if err := c.Negotiate(n); err != nil {
 		a.t.Fatal(err)
 	}
-	s, err := c.Login(client.Credentials{User: user, Password: "Secret-of-" + user})
+	return c
+}
+
+func credentials(user string) client.Credentials {
+	return client.Credentials{User: user, Password: "Secret-of-" + user}
+}
+
+// connect opens a connection and a session of user and connects to share.
+func (a *array) connect(n client.Negotiation, user, share string) *client.Tree {
+	a.t.Helper()
+	s, err := a.dial(n).Login(credentials(user))
 	if err != nil {
 		a.t.Fatal(err)
 	}

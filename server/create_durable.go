@@ -101,16 +101,31 @@ func (c *creation) replay() bool {
 	if f == nil {
 		return true
 	}
-	f.mu.Lock()
-	current := f.current
-	f.mu.Unlock()
-	if current != nil && f.client == c.r.conn.client && current.replayEligible.Load() {
+	current, eligible := f.replayable()
+	eligible = eligible && f.client == c.r.conn.client
+	persistent := f.obj.Durable().Kind == object.Persistent && q.Flags&smb2.DurableFlagPersistent != 0 && c.r.persists()
+	switch {
+	case eligible && !c.r.isReplay():
+		return c.fail(ntstatus.DuplicateObjectid)
+	case eligible && current != nil:
 		return c.replayed(f, current)
-	}
-	if f.obj.Durable().Kind == object.Persistent && q.Flags&smb2.DurableFlagPersistent != 0 && c.r.persists() {
+	case persistent && c.r.isReplay():
 		return c.reclaim(f, current)
+	case eligible:
+		return c.fail(ntstatus.DuplicateObjectid) // its session is not this one
 	}
 	return true
+}
+
+// replayable returns the open that f has now, and Open.IsReplayEligible of it or of the
+// last one.
+func (f *file) replayable() (current *open, eligible bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.current != nil {
+		return f.current, f.current.replayEligible.Load()
+	}
+	return nil, f.eligible
 }
 
 // createKey names a CREATE that may be replayed.
@@ -194,9 +209,6 @@ func (c *creation) end() {
 
 // replayed answers a CREATE that has been carried out before.
 func (c *creation) replayed(f *file, current *open) bool {
-	if !c.r.isReplay() {
-		return c.fail(ntstatus.DuplicateObjectid)
-	}
 	d := f.obj.Durable()
 	li, leased := f.obj.Lease()
 	switch {

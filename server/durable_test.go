@@ -15,7 +15,16 @@ var hostGUID = dtyp.GUID{15: 1}
 func (a *array) reconnecting(old *client.Tree, user, share string) *client.Tree {
 	a.t.Helper()
 	old.Session.Conn.Close()
-	return a.connect(client.Negotiation{ClientGUID: hostGUID}, user, share)
+	c := a.dial(client.Negotiation{ClientGUID: hostGUID})
+	s, err := c.SessionSetup(client.NTLM(credentials(user)), client.Setup{PreviousSessionID: old.Session.ID})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	tree, err := s.Connect(share)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return tree
 }
 
 func durable(name string, level smb2.OplockLevel) *smb2.CreateRequest {

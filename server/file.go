@@ -30,6 +30,7 @@ type file struct {
 	mu       sync.Mutex
 	current  *open           // nil while disconnected; guarded by mu
 	id       smb2.FileID     // of current, or of the last one; guarded by mu
+	eligible bool            // replayEligible of the open that was lost; guarded by mu
 	answered bool            // CREATE was answered: breaks may be sent; guarded by mu
 	held     []func()        // breaks that wait for that; guarded by mu
 	eaIndex  int             // Open.CurrentEaIndex, from 0; guarded by mu
@@ -97,6 +98,9 @@ func (f *file) Close(why Reason) {
 // Detach implements LocalOpen: [MS-SMB2] 3.3.7.1 and, for a logoff, 3.3.5.6.
 func (f *file) Detach(Reason) bool {
 	f.mu.Lock()
+	if f.current != nil {
+		f.eligible = f.current.replayEligible.Load()
+	}
 	f.current = nil
 	f.mu.Unlock()
 	f.server.durables.add(f)

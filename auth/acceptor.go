@@ -154,7 +154,7 @@ func bareMechanism(token []byte) asn1.ObjectIdentifier {
 	switch {
 	case isNTLM(token):
 		return ntlmOID
-	case krb5.IsToken(token):
+	case krb5.IsToken(token), krb5.IsAPReq(token):
 		return spnego.Kerberos
 	}
 	return nil

@@ -1,13 +1,17 @@
 package auth
 
-import "gabion/protocol/ntlm"
+import (
+	"gabion/auth/kerberos"
+	"gabion/protocol/ntlm"
+)
 
 // Protection signs and seals messages under the key that an exchange agreed on.
 // Messages of each direction count, so their order must be that of the wire. It is
 // not safe for concurrent use.
 type Protection interface {
-	// SignatureLen is the length of a signature.
+	// SignatureLen and SealLen are the lengths of what Sign and Seal return.
 	SignatureLen() int
+	SealLen() int
 	// Sign returns the signature of the next message sent.
 	Sign(message []byte) []byte
 	// Verify checks the signature of the next message received.
@@ -42,6 +46,7 @@ func (e *ntlmExchange) protection() Protection {
 }
 
 func (p ntlmProtection) SignatureLen() int { return ntlm.SignatureLen }
+func (p ntlmProtection) SealLen() int      { return ntlm.SignatureLen }
 
 func (p ntlmProtection) Sign(message []byte) []byte {
 	s := p.Security.Sign(message)
@@ -56,3 +61,19 @@ func (p ntlmProtection) Seal(message, part []byte) []byte {
 func (p ntlmProtection) Unseal(message, part, signature []byte) bool {
 	return p.UnsealPart(message, part, signature)
 }
+
+// kerberosProtection adapts Kerberos'.
+type kerberosProtection struct{ *kerberos.Protection }
+
+func (e *kerberosExchange) protection() Protection {
+	if e.c == nil {
+		return nil
+	}
+	if p := e.c.Protection(); p != nil {
+		return kerberosProtection{p}
+	}
+	return nil
+}
+
+func (kerberosProtection) SignatureLen() int { return kerberos.SignLen }
+func (kerberosProtection) SealLen() int      { return kerberos.SealLen }

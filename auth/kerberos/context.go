@@ -55,7 +55,7 @@ func (c *Context) Sign(message []byte) []byte {
 }
 
 // Verify checks the MIC token of a message from the client (GSS_VerifyMIC). The
-// sequence number is not looked at: who needs the order keeps it.
+// order of messages is not looked at, see Protection.
 func (c *Context) Verify(message, token []byte) bool {
 	if c.key.EType == RC4 {
 		return c.verify4757(message, token)
@@ -65,7 +65,11 @@ func (c *Context) Verify(message, token []byte) bool {
 		return false
 	}
 	want := c.checksum(usageInitiatorSign, message, token[:krb5.MessageHeaderLen])
-	return subtle.ConstantTimeCompare(want, token[krb5.MessageHeaderLen:]) == 1
+	if subtle.ConstantTimeCompare(want, token[krb5.MessageHeaderLen:]) != 1 {
+		return false
+	}
+	c.receive = h.Sequence + 1
+	return true
 }
 
 // checksum is RFC 4121 4.2.4's: over the message and the token's header.

@@ -153,6 +153,9 @@ func DecodeAPReq(b []byte) (r APReq, err error) {
 	return r, err
 }
 
+// IsAPReq reports whether b begins like an AP-REQ without a frame, as DCE style has it.
+func IsAPReq(b []byte) bool { return len(b) > 0 && b[0] == byte(appTag(typeAPReq)) }
+
 // Encode writes the AP-REQ.
 func (r *APReq) Encode() []byte {
 	return encodeApp(typeAPReq, func(w builder) {

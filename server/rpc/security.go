@@ -95,13 +95,21 @@ func (s *security) step(token []byte) (*dcerpc.Auth, *auth.Identity) {
 // protects reports whether fragments carry signatures.
 func (s *security) protects() bool { return s.level >= levelPacket }
 
+// tokenLen is the length of a fragment's token.
+func (s *security) tokenLen() int {
+	if s.level == levelPrivacy {
+		return s.protection.SealLen()
+	}
+	return s.protection.SignatureLen()
+}
+
 // open checks a request's signature and decrypts its stub, which begins at stub,
 // in place (MS-RPCE 3.3.1.5.2.2).
 func (s *security) open(f *dcerpc.Fragment, frag []byte, stub int) bool {
 	if !s.protects() {
 		return true
 	}
-	if f.Auth == nil || f.Auth.Type != s.kind || f.Auth.ContextID != s.context || len(f.Auth.Token) != s.protection.SignatureLen() {
+	if f.Auth == nil || f.Auth.Type != s.kind || f.Auth.ContextID != s.context || len(f.Auth.Token) != s.tokenLen() {
 		return false
 	}
 	trailer := len(frag) - len(f.Auth.Token)
@@ -126,7 +134,7 @@ func (s *security) close(f *dcerpc.Fragment, stub int) []byte {
 	if !s.protects() {
 		return f.AppendTo(nil)
 	}
-	n := s.protection.SignatureLen()
+	n := s.tokenLen()
 	f.Auth = &dcerpc.Auth{Type: s.kind, Level: s.level, ContextID: s.context, Token: make([]byte, n)}
 	b := f.AppendTo(nil)
 	part := b[stub : len(b)-n-authTrailerLen]
@@ -149,5 +157,5 @@ func (s *security) overhead() int {
 	if !s.protects() {
 		return 0
 	}
-	return 3 + authTrailerLen + s.protection.SignatureLen()
+	return 3 + authTrailerLen + s.tokenLen()
 }

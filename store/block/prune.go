@@ -233,7 +233,10 @@ func (v *Volume) removeKeys(c *change, r *removal, end uint64) (bool, error) {
 			c.room(v.log.MaxPayload(), maxEdits)
 		}
 		if full {
-			r.from = after(bodies[len(bodies)-1])
+			// The step may be full before the first key of a prefix.
+			if n := len(bodies); n > 0 {
+				r.from = after(bodies[n-1])
+			}
 			return false, nil
 		}
 		r.prefixes, r.from = r.prefixes[1:], nil

@@ -26,6 +26,7 @@ import (
 	"gabion/protocol/spnego"
 	"gabion/server"
 	"gabion/server/object"
+	"gabion/server/rpc"
 	"gabion/store/memvol"
 )
 
@@ -89,8 +90,9 @@ func newArrayWith(t *testing.T, mechs []auth.Mechanism, anonymous bool) *array {
 		t.Fatal(err)
 	}
 	mechs = append(auth.NewKerberos(a.acceptor, log), mechs...)
+	acceptor := auth.NewAcceptor(mechs...).UseRoles(a.roles)
 	srv, err := server.New(server.Config{Name: "FILESRV", GUID: dtyp.NewGUID(), Log: log, Anonymous: anonymous,
-		Auth: server.Accepting(auth.NewAcceptor(mechs...).UseRoles(a.roles))})
+		Auth: server.Accepting(acceptor), Pipes: &rpc.Host{Name: "FILESRV", Authenticator: acceptor}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -150,6 +150,7 @@ func (o *Open) nextEntry() (*DirEntry, ntstatus.Status) {
 		if s.pattern.Match(e.Name) && o.maySee(e) {
 			d := &DirEntry{Entry: *e}
 			d.FileAttributes = visibleAttributes(&e.Attr)
+			d.ID = clientID(o.file.view, e.ID)
 			return d, ntstatus.Success
 		}
 		s.after, s.ahead = e.Name, s.ahead[1:]
@@ -200,6 +201,7 @@ func (o *Open) dot(name string) (*DirEntry, ntstatus.Status) {
 		return nil, o.tree.vol.fs.statusOf(err)
 	}
 	a.FileAttributes = visibleAttributes(&a)
+	a.ID = clientID(o.file.view, a.ID)
 	return &DirEntry{store.Entry{Name: name, Attr: a}}, ntstatus.Success
 }
 

@@ -280,6 +280,9 @@ func TestSnapshotViews(t *testing.T) {
 			t.Errorf("%q reads %q", tt.path, got)
 		}
 		w.want("lock", w.lockNow(x, 0, 1, false), ntstatus.Success)
+		if i, _ := x.Info(); i.ID == o.ID() || i.ID != x.ID() {
+			t.Errorf("id %d in the snapshot, %d live", i.ID, o.ID())
+		}
 		w.close(x)
 	}
 	w.want("write", w.try(token+`\f`, disposition(dispOverwrite)).Status, ntstatus.MediaWriteProtected)

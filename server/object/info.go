@@ -35,6 +35,7 @@ func (o *Open) info() (Info, ntstatus.Status) {
 		return Info{}, o.tree.vol.fs.statusOf(err)
 	}
 	i := Info{Attr: a, DeletePending: o.deletePending(), Links: a.Links}
+	i.ID = o.ID()
 	i.FileAttributes = visibleAttributes(&a)
 	if d := o.stream.data; d != nil {
 		i.Stream = d.Sizes()

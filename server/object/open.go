@@ -74,8 +74,9 @@ func (o *Open) SetTag(t any) { o.tag.Store(&t) }
 // Client returns the ClientGuid the open came from.
 func (o *Open) Client() dtyp.GUID { return o.client }
 
-// ID returns the file's id on its volume.
-func (o *Open) ID() store.FileID { return o.file.id }
+// ID returns the file's id as clients see it: on the volume, or another one in a
+// snapshot's view, lest a client takes the old file for the new.
+func (o *Open) ID() store.FileID { return clientID(o.file.view, o.file.id) }
 
 // Access returns Open.GrantedAccess.
 func (o *Open) Access() uint32 { return o.access }

@@ -1,6 +1,7 @@
 package object
 
 import (
+	"math/bits"
 	"slices"
 	"time"
 
@@ -54,4 +55,10 @@ func (o *Open) Snapshots() ([]dtyp.Filetime, ntstatus.Status) {
 		ts = append(ts, s.Taken)
 	}
 	return ts, ntstatus.Success
+}
+
+// clientID makes the ids of a snapshot's files differ from those of the live ones and of other
+// snapshots: ids grow from below, the view's bits come from above.
+func clientID(v store.View, id store.FileID) store.FileID {
+	return id ^ store.FileID(bits.Reverse64(uint64(v)))
 }

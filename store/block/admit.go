@@ -13,12 +13,108 @@ import (
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
 
 // admit is passed ahead of every change, before its locks: it refuses a stopped
-// volume and waits while the log's buffer is full.
-func (v *Volume) admit(int64) error {
+// volume, waits while the log's buffer is full, and keeps data (n bytes) out of
+// the segments that deletes, the cleaner and metadata need.
+func (v *Volume) admit(n int64) error {
 	if err := v.check(); err != nil {
 		return err
 	}
+	if n > 0 && v.tight() {
+		if err := v.makeRoom(); err != nil {
+			return err
+		}
+	}
 	return v.stopError(v.log.Admit())
+}
+
+// reserveSlots are the segments that data may not take: one each for records of
+// deletes and for the cleaner's output, and what a flush of the index may need.
+const reserveSlots = 4
+
+// limit is how many segments there may be, 0 for as many as the file system takes.
+func (v *Volume) limit() int64 {
+	if v.opt.Capacity == 0 {
+		return 0
+	}
+	return (v.opt.Capacity+v.id.segmentSize-1)/v.id.segmentSize + 2*reserveSlots
+}
+
+// available is how many segments could still be begun.
+func (v *Volume) available() int64 {
+	limit := v.limit()
+	if limit == 0 {
+		return 1 << 40
+	}
+	used, _ := v.log.Counts()
+	return limit - int64(used)
+}
+
+// tight says that data must wait for the cleaner.
+func (v *Volume) tight() bool { return v.available() <= reserveSlots }
+
+// slack is how many segments the cleaner keeps available.
+func (v *Volume) slack() int64 { return max(2*reserveSlots, v.limit()/32) }
+
+// pressed says that the cleaner should hurry.
+func (v *Volume) pressed() bool { return v.available() <= v.slack()*3/4 }
+
+// wantsCleaning says whether garbage has to be turned into segments. Without a
+// capacity it may be a third of what lives, or some segments.
+func (v *Volume) wantsCleaning() bool {
+	if v.eager {
+		return true
+	}
+	if v.limit() > 0 {
+		return v.available() < v.slack()
+	}
+	used, _ := v.log.Counts()
+	v.space.mu.RLock()
+	live := v.space.live
+	v.space.mu.RUnlock()
+	garbage := int64(used)*v.id.segmentSize - live
+	return garbage > max(live/3, 16*v.id.segmentSize)
+}
+
+// makeRoom cleans in the foreground until data has room again, which slows writers down
+// to the pace of the cleaner.
+func (v *Volume) makeRoom() error {
+	h := &v.work
+	h.step.Lock()
+	defer h.step.Unlock()
+	flushed := false
+	for v.tight() {
+		more, err := v.stepLocked()
+		if err != nil {
+			return err
+		}
+		if more {
+			flushed = false
+			continue
+		}
+		if flushed {
+			return fmt.Errorf("%w: nothing left to clean", store.ErrNoSpace)
+		}
+		// Retired segments wait for their records, others for the index to pass them.
+		if err := v.Sync(); err != nil {
+			return err
+		}
+		if err := v.index.Flush(); err != nil {
+			return v.indexError(err)
+		}
+		v.releaseRetired()
+		flushed = true
+	}
+	return nil
+}
+
+// trim gives free slots beyond what is soon used again back to the file system.
+func (v *Volume) trim() error {
+	if v.limit() > 0 {
+		return nil // they are the volume's
+	}
+	used, _ := v.log.Counts()
+	_, err := v.log.Trim(max(8, used/8))
+	return err
 }
 
 // logError makes an error of the log one of the store.

@@ -31,6 +31,7 @@ type change struct {
 	base    int // where the addresses of the part begin
 	rel     int // address of the next payload
 	places  []place
+	then    func() error // runs under order when the change is applied
 }
 
 // unplaced is the container of a piece whose data is part of a change not yet
@@ -331,7 +332,13 @@ func (v *Volume) applyLocked(c *change, tickets []seglog.Ticket) error {
 		return err
 	}
 	t := &tickets[len(tickets)-1]
-	return v.applyBatch(t.Pos, t.Seq, t.Group)
+	if err := v.applyBatch(t.Pos, t.Seq, t.Group); err != nil {
+		return err
+	}
+	if c.then != nil {
+		return c.then()
+	}
+	return nil
 }
 
 // applyBatch adds the applied position to the batch and applies it. Caller holds order.

@@ -2,6 +2,7 @@ package block
 
 import (
 	"sync"
+	"time"
 
 	"gabion/store"
 )
@@ -15,8 +16,10 @@ type house struct {
 	orphans []orphan
 	doomed  []uint64
 	flush   bool
+	retired []retired
 
-	removing *removal // used by Step only
+	step     sync.Mutex // held during a step; guards the rest
+	removing *removal
 
 	kick chan struct{}
 	quit chan struct{}
@@ -87,16 +90,30 @@ func (h *house) start() {
 					return
 				default:
 				}
+				began := time.Now()
 				more, err := h.v.Step()
-				if err != nil {
+				if err != nil && h.v.check() == nil {
 					h.v.out.Error("background work failed", "error", err)
 				}
 				if !more || err != nil {
 					break
 				}
+				h.rest(time.Since(began))
 			}
 		}
 	}()
+}
+
+// rest leaves the machine to the foreground between steps, the longer the less
+// urgent they are.
+func (h *house) rest(worked time.Duration) {
+	if h.v.pressed() {
+		return
+	}
+	select {
+	case <-h.quit:
+	case <-time.After(min(2*worked, 50*time.Millisecond)):
+	}
 }
 
 func (h *house) stop() {
@@ -108,6 +125,13 @@ func (h *house) stop() {
 
 // Step does one bounded piece of background work and reports whether there was any.
 func (v *Volume) Step() (bool, error) {
+	v.work.step.Lock()
+	defer v.work.step.Unlock()
+	return v.stepLocked()
+}
+
+// stepLocked is Step. Caller holds step.
+func (v *Volume) stepLocked() (bool, error) {
 	if err := v.check(); err != nil {
 		return false, err
 	}
@@ -117,10 +141,9 @@ func (v *Volume) Step() (bool, error) {
 	h.flush = false
 	var o orphan
 	var doomed uint64
-	switch {
-	case len(h.orphans) > 0:
+	if len(h.orphans) > 0 {
 		o = h.orphans[0]
-	default:
+	} else {
 		doomed = v.nextDoomed()
 	}
 	h.mu.Unlock()
@@ -135,7 +158,21 @@ func (v *Volume) Step() (bool, error) {
 	case doomed != 0:
 		return true, v.removeSnapshot(doomed)
 	}
-	return flush, nil
+	more, err := v.reclaim()
+	return more || flush, err
+}
+
+// reclaim does a step of giving segments back. Caller holds step.
+func (v *Volume) reclaim() (bool, error) {
+	v.releaseRetired()
+	more, err := v.retire()
+	if err != nil || more {
+		return more, err
+	}
+	if more, err = v.cleaner.step(); err != nil || more {
+		return more, err
+	}
+	return false, v.trim()
 }
 
 // nextDoomed returns a deleted snapshot that nobody reads any more. Caller holds mu.

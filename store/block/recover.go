@@ -64,6 +64,9 @@ func (v *Volume) recover() (uint64, error) {
 // replay applies one record as the running volume did.
 func (v *Volume) replay(r *seglog.Record) error {
 	v.batch.Reset()
+	if r.Kind == seglog.KindVoid {
+		r.PayloadLen = 0
+	}
 	v.space.record(v.batch, r.Seq, r.Payload, int(r.PayloadLen))
 	if r.Kind == seglog.KindEdits {
 		if err := applyEdits(v.batch, r.Body); err != nil {
@@ -95,7 +98,9 @@ func (s *space) reopen(seq uint64) error {
 func (s *space) recount(r *seglog.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.count(s.segs[r.Seq], r.Payload, int(r.PayloadLen))
+	if r.Kind != seglog.KindVoid {
+		s.count(s.segs[r.Seq], r.Payload, int(r.PayloadLen))
+	}
 }
 
 func (g *segment) decode(b []byte) error {
@@ -172,13 +177,26 @@ func (s *space) load() error {
 	}
 	s.live = 0
 	for _, g := range s.segs {
-		g.live = g.bytes
-		s.live += g.bytes
+		if g.live = g.bytes; g.moved {
+			g.live = 0 // what its runs add up to
+		}
+		s.live += g.live
 	}
 	err = s.v.scan([]byte{kMoved}, nil, func(key, value []byte) (bool, error) {
 		id := regionID{be.Uint64(key[1:]), be.Uint16(key[9:])}
 		runs, err := decodeRuns(value)
-		s.moved[id] = runs
+		s.setMoved(id, runs)
+		for _, r := range runs {
+			n := int64(r.n) * sectorSize
+			if g := s.segs[r.seq]; g != nil {
+				g.live += n
+				s.live += n
+			}
+			if home := s.segs[id.container]; home != nil {
+				home.live -= n
+				s.live -= n
+			}
+		}
 		return true, err
 	})
 	if err != nil {

@@ -1,7 +1,9 @@
 package block
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -15,9 +17,42 @@ var engine = storetest.Engine{
 		if err != nil {
 			return nil, err
 		}
+		v.eager = true
 		return v, nil
 	},
-	Idle: func(v store.Volume) { settle(v.(*Volume), 20) },
+	Idle: func(v store.Volume) { background(v.(*Volume)) },
+}
+
+// background does what the background does, and now and then flushes the index or
+// compacts it, which takes a running volume hundreds of megabytes to want.
+func background(v *Volume) {
+	switch v.log.Last() % 5 {
+	case 0, 1:
+		v.work.wake(wantFlush)
+	case 2:
+		if done, err := v.index.AsyncFlush(); err == nil {
+			await(v, done)
+		}
+	case 3:
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			v.index.Compact(context.Background(), []byte{0}, []byte{0xff}, false) //nolint:errcheck // nothing is asked of it
+		}()
+		await(v, done)
+	}
+	settle(v, 20)
+}
+
+// await waits for the index, which never answers once the volume stopped.
+func await(v *Volume, done <-chan struct{}) {
+	for v.Stopped() == nil {
+		select {
+		case <-done:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // settle lets background work run for some steps.

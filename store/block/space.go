@@ -18,7 +18,6 @@ type segment struct {
 	data   []uint32 // bytes per region that ever held data
 	bytes  int64    // their sum
 	live   int64    // bytes with references
-	freed  uint64   // position that freed it
 }
 
 // regionID names a region of a container.
@@ -42,11 +41,10 @@ type space struct {
 	segs   map[uint64]*segment
 	shared map[regionID]struct{} // regions where something has several references
 	moved  map[regionID][]run
-	gone   map[uint64]bool // containers whose home was freed
+	hosted map[uint64]map[regionID]struct{} // by segment, what was moved there
 	live   int64
-	held   int64 // estimate of what only snapshots keep
-	freed  []*segment
-	cur    uint64
+	held   int64  // estimate of what only snapshots keep
+	cur    uint64 // segment that records go to
 }
 
 func (s *space) init(v *Volume) {
@@ -54,6 +52,7 @@ func (s *space) init(v *Volume) {
 	s.segs = map[uint64]*segment{}
 	s.shared = map[regionID]struct{}{}
 	s.moved = map[regionID][]run{}
+	s.hosted = map[uint64]map[regionID]struct{}{}
 }
 
 func (s *space) regions() int { return int((s.v.id.segmentSize + regionSize - 1) / regionSize) }
@@ -75,6 +74,7 @@ func (s *space) record(b *pebble.Batch, seq uint64, addr uint32, n int) {
 		s.segs[seq] = &segment{seq: seq, slot: slot, data: make([]uint32, s.regions())}
 		s.cur = seq
 		b.Set(segmentKey(seq), field(nil, fSlot, uint64(slot)), nil)
+		s.v.work.poke()
 	}
 	s.count(s.segs[seq], addr, n)
 }

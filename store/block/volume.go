@@ -51,8 +51,11 @@ type Volume struct {
 	space    space
 	coverGen atomic.Uint64 // bumped when the cover of some directory changed
 
-	disk disk
-	work house
+	disk    disk
+	work    house
+	cleaner cleaner
+	eager   bool // tests: clean whenever there is garbage
+	wrote   struct{ moved atomic.Uint64 } // bytes
 }
 
 var _ store.Volume = (*Volume)(nil)
@@ -99,6 +102,7 @@ func (v *Volume) open() error {
 	v.space.init(v)
 	v.snaps.init()
 	v.work.init(v)
+	v.cleaner.init(v)
 	return v.start()
 }
 
@@ -158,6 +162,7 @@ func (v *Volume) start() error {
 		return err
 	}
 	running.Store(true)
+	v.log.SetLimit(v.limit())
 	if err := v.root(); err != nil {
 		return err
 	}

@@ -73,6 +73,17 @@ func (m *Mover) group(n int) []byte {
 	return g
 }
 
+// Room returns how many bytes of payload the next Write may bring without leaving
+// much of a segment unused, allowing for as large a body as fits a block.
+func (m *Mover) Room() int {
+	const overhead = 4 * BlockSize
+	left := m.l.opt.SegmentSize - m.off - overhead
+	if m.s == nil || left < m.l.opt.SegmentSize/64 {
+		left = m.l.opt.SegmentSize - overhead
+	}
+	return int(left &^ (BlockSize - 1))
+}
+
 // Seq returns the segment that is being filled, 0 for none.
 func (m *Mover) Seq() uint64 { return m.seq }
 

@@ -196,5 +196,8 @@ func (l *Log) Release(seq uint64) { l.table.retire(seq) }
 // Counts returns the number of segments in use and of free slots.
 func (l *Log) Counts() (used, free int) { return l.table.counts() }
 
+// LastSeq returns the highest seq given out.
+func (l *Log) LastSeq() uint64 { return l.seq.Load() }
+
 // SetLimit bounds the number of slots; 0 is no bound.
 func (l *Log) SetLimit(slots int64) { l.table.limit.Store(slots) }

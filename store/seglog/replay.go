@@ -217,3 +217,36 @@ func (l *Log) deliver(groups []found, end Pos, fn func(*Record) error) (Pos, err
 	}
 	return last, nil
 }
+
+// Walk calls fn for the records of one segment in order, until it returns false or
+// the groups end. Bodies in the payload are read; payload is not verified.
+func (l *Log) Walk(seq uint64, fn func(*Record) bool) error {
+	s := l.table.acquire(seq)
+	if s == nil {
+		return ErrGone
+	}
+	defer s.release()
+	buf := make([]byte, BlockSize)
+	var off int64
+	for {
+		h, ok, err := l.header(s, off, buf)
+		if err != nil || !ok || h.seq != seq {
+			return err
+		}
+		err = l.load(found{s, h, off}, false, func(r *Record) error {
+			if !fn(r) {
+				return errStop
+			}
+			return nil
+		})
+		if errors.Is(err, errStop) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		off += int64(h.blocks) * BlockSize
+	}
+}
+
+var errStop = errors.New("stop")

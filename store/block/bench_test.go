@@ -1,0 +1,120 @@
+package block
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync/atomic"
+	"testing"
+
+	"gabion/store"
+)
+
+// benchVolume opens a volume on a real disk with one file of size bytes.
+func benchVolume(b *testing.B, size int64) (*Volume, store.Stream) {
+	b.Helper()
+	dir, err := os.MkdirTemp(os.Getenv("GABION_BENCH_DIR"), "bench")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { os.RemoveAll(dir) })
+	v, err := Open(Options{Dir: dir})
+	if err != nil {
+		b.Fatal(err)
+	}
+	root, err := v.Root(store.Live)
+	if err != nil {
+		b.Fatal(err)
+	}
+	n, _, err := v.Create(root, "disk", store.Init{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := n.Data()
+	if err != nil {
+		b.Fatal(err)
+	}
+	buf := noise(1 << 20)
+	for off := int64(0); off < size; off += int64(len(buf)) {
+		if _, err := s.WriteAt(buf, off, store.Touch{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := v.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		s.Close()
+		n.Close()
+		root.Close()
+		if err := v.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return v, s
+}
+
+func noise(n int) []byte {
+	p := make([]byte, n)
+	r := rand.NewChaCha8([32]byte{1})
+	r.Read(p)
+	return p
+}
+
+// BenchmarkDurableWrite writes 4 KiB at random places and waits for each.
+func BenchmarkDurableWrite(b *testing.B) {
+	for _, writers := range []int{1, 16, 64} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			v, s := benchVolume(b, 256<<20)
+			b.SetBytes(4096)
+			b.ReportAllocs()
+			b.SetParallelism((writers + 1) / 2)
+			var seed atomic.Uint64
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				r := rand.New(rand.NewPCG(seed.Add(1), 1))
+				buf := noise(4096)
+				for pb.Next() {
+					buf[r.IntN(4096)]++
+					pos, err := s.WriteAt(buf, r.Int64N(256<<20/4096)*4096, store.Touch{})
+					if err == nil {
+						err = v.Wait(pos)
+					}
+					if err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkRead reads from a file that was written in one go, or overwritten at random.
+func BenchmarkRead(b *testing.B) {
+	for _, c := range []struct {
+		size      int
+		scattered bool
+	}{{4096, false}, {4096, true}, {64 << 10, true}, {1 << 20, false}, {1 << 20, true}} {
+		b.Run(fmt.Sprintf("size=%d/scattered=%v", c.size, c.scattered), func(b *testing.B) {
+			_, s := benchVolume(b, 256<<20)
+			if c.scattered {
+				for _, i := range rand.Perm(256 << 20 / 4096) {
+					if _, err := s.WriteAt(noise(4096), int64(i)*4096, store.Touch{}); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			buf := make([]byte, c.size)
+			b.SetBytes(int64(c.size))
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range b.N {
+				off := rand.Int64N(256<<20/int64(c.size)) * int64(c.size)
+				if _, err := s.ReadAt(buf, off); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

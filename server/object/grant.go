@@ -70,11 +70,14 @@ func (g *grant) own(o *Open) bool {
 // breakGrants makes every grant of s that is not o's give up what d demands. It
 // reports whether the operation has to wait. Caller holds File.mu.
 func (s *Stream) breakGrants(o *Open, d demand, l *later) (wait bool) {
-	for _, g := range slices.Clone(s.grants) {
-		if g.own(o) && !(d.ownII && !g.state.Lease && g.state.Held == CacheRead) {
-			continue
-		}
-		if g.demand(d, l) {
+	spared := func(g *grant) bool {
+		return g.own(o) && !(d.ownII && !g.state.Lease && g.state.Held == CacheRead)
+	}
+	if !slices.ContainsFunc(s.grants, func(g *grant) bool { return !spared(g) }) {
+		return false // the usual case of a client alone with its file
+	}
+	for _, g := range slices.Clone(s.grants) { // breaking may remove some
+		if !spared(g) && g.demand(d, l) {
 			wait = true
 		}
 	}

@@ -66,4 +66,3 @@ func BenchmarkRead(b *testing.B) {
 		o.Read(p, 0)
 	}
 }
-

@@ -6,8 +6,8 @@ import (
 	"gabion/store"
 )
 
-// Disk is the medium. Offsets and lengths are in bytes and lie within Size; they
-// need not be whole sectors. All methods may be called at the same time; a change
+// Disk is the medium. Offsets and lengths are in bytes, whole sectors, and lie
+// within Size. All methods may be called at the same time; a change
 // becomes durable when its Pos is.
 type Disk interface {
 	Geometry() Geometry

@@ -76,17 +76,13 @@ func (t *Tree) Create(req *CreateRequest, done func(CreateResult, ntstatus.Statu
 		return nil
 	}
 	r := &retry{refuse: func() { done(CreateResult{}, ntstatus.Cancelled) }}
-	r.step = func(again func()) (*outcome, *waiter) {
+	r.step = func(again func()) (func(), *waiter) {
 		one := *c // a resumed attempt may begin before the one that queued it has returned
 		res, st, w := one.attempt(again)
 		if w != nil {
 			return nil, w
 		}
-		out := &outcome{complete: func() { done(res, st) }}
-		if res.Open != nil {
-			out.undo = func() { res.Open.Close() }
-		}
-		return out, nil
+		return func() { done(res, st) }, nil
 	}
 	return r.start()
 }

@@ -27,7 +27,7 @@ func (o *Open) SetDisposition(flags uint32, done func(store.Pos, ntstatus.Status
 // retry runs a step of an operation on o that may wait for breaks.
 func (o *Open) retry(done func(store.Pos, ntstatus.Status), step func(l *later, again func()) (store.Pos, ntstatus.Status, *waiter)) *Pending {
 	r := &retry{refuse: func() { done(0, ntstatus.Cancelled) }}
-	r.step = func(again func()) (*outcome, *waiter) {
+	r.step = func(again func()) (func(), *waiter) {
 		var l later
 		pos, st, w := store.Pos(0), o.writable(), (*waiter)(nil)
 		if st == ntstatus.Success {
@@ -38,7 +38,7 @@ func (o *Open) retry(done func(store.Pos, ntstatus.Status), step func(l *later, 
 		if w != nil {
 			return nil, w
 		}
-		return &outcome{complete: func() { done(pos, st) }}, nil
+		return func() { done(pos, st) }, nil
 	}
 	return r.start()
 }

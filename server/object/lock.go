@@ -124,6 +124,9 @@ func (o *Open) lock(r LockRange, wait bool, done func(ntstatus.Status)) (*Pendin
 	}
 	q := &lockRequest{lock: byteLock{r, o}, done: done}
 	q.cancel = func() {
+		if !q.claim() {
+			return
+		}
 		f.mu.Lock()
 		if i := slices.Index(t.waiting, q); i >= 0 {
 			t.waiting = slices.Delete(t.waiting, i, i+1)

@@ -96,6 +96,9 @@ func (o *Open) Notify(filter uint32, tree bool, maxBytes int, done func([]Notify
 	w.deleted = w.deleted || deleted
 	w.waiting = append(w.waiting, r)
 	r.cancel = func() {
+		if !r.claim() {
+			return
+		}
 		t.mu.Lock()
 		if i := slices.Index(w.waiting, r); i >= 0 {
 			w.waiting = slices.Delete(w.waiting, i, i+1)

@@ -161,9 +161,6 @@ func checkStreamName(name string) ntstatus.Status {
 	return ntstatus.Success
 }
 
-// wild reports whether a name holds a wildcard ([MS-FSA] 2.1.4.3).
-func wild(name string) bool { return strings.ContainsAny(name, "\"*<>?") }
-
 // joinPath appends a component to a path.
 func joinPath(dir, name string) string {
 	if dir == "" {

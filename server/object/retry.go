@@ -1,71 +1,73 @@
 package object
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // retry runs an operation that may have to wait for breaks, as often as it
-// takes. step does it once: it returns true when it has finished, with the
-// function that completes it and the one that undoes it; or it queues itself with again
-// as the resume function and returns false.
+// takes. step does it once: it returns the function that completes the operation, or, having queued
+// itself with again as the resume function, nil and its place in the queue.
+//
+// Cancelling takes effect only while the operation is queued: what is being done is
+// done, and reported.
 type retry struct {
 	Pending
-	step   func(again func()) (finished *outcome, queued *waiter)
+	step   func(again func()) (complete func(), queued *waiter)
 	refuse func() // completes with STATUS_CANCELLED
 
-	waitMu sync.Mutex
-	queued *waiter
-}
+	unwanted atomic.Bool
 
-// outcome is the end of an operation.
-type outcome struct {
-	complete func()
-	undo     func() // takes back what was done, when it was cancelled meanwhile; may be nil
+	mu     sync.Mutex // held during a step; taken before every other lock
+	queued *waiter    // nil while a step runs
+	over   bool
 }
 
 // start runs the first step on the caller's goroutine.
 func (r *retry) start() *Pending {
-	r.cancel = r.cancelled
-	out, w := r.step(r.again)
-	if out != nil {
-		out.complete()
+	r.cancel = func() {
+		r.unwanted.Store(true)
+		r.withdraw()
+	}
+	if r.run() {
 		return nil
 	}
-	r.park(w)
 	return &r.Pending
 }
 
-// park remembers where the operation waits.
-func (r *retry) park(w *waiter) {
-	r.waitMu.Lock()
-	r.queued = w
-	r.waitMu.Unlock()
-}
-
 // again runs a further step after a break has ended.
-func (r *retry) again() {
-	out, w := r.step(r.again)
-	switch {
-	case out == nil:
-		r.park(w)
-		r.mu.Lock()
-		done := r.done
+func (r *retry) again() { r.run() }
+
+// run does one step and reports whether it was the last.
+func (r *retry) run() bool {
+	r.mu.Lock()
+	if r.over {
 		r.mu.Unlock()
-		if done { // cancelled between two waits
-			w.abandon()
-		}
-	case r.claim():
-		out.complete()
-	case out.undo != nil:
-		out.undo()
+		return true
 	}
+	var complete func()
+	complete, r.queued = r.step(r.again)
+	r.over = complete != nil
+	r.mu.Unlock()
+	if complete != nil {
+		complete()
+		return true
+	}
+	r.withdraw()
+	return false
 }
 
-// cancelled is Pending.cancel.
-func (r *retry) cancelled() {
-	r.waitMu.Lock()
-	w := r.queued
-	r.waitMu.Unlock()
-	if w != nil {
-		w.abandon()
+// withdraw takes a cancelled operation out of its queue, if it is in one. Whoever
+// runs a step looks again afterwards.
+func (r *retry) withdraw() {
+	if !r.unwanted.Load() || !r.mu.TryLock() {
+		return
 	}
+	if r.over || r.queued == nil || !r.queued.abandon() {
+		r.mu.Unlock()
+		return
+	}
+	r.over = true
+	r.mu.Unlock()
 	r.refuse()
 }

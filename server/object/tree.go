@@ -59,13 +59,5 @@ func (t *Tree) relative(path string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(path, t.prefix), `\`)
 }
 
-// absolute is the inverse of relative.
-func (t *Tree) absolute(path string) string {
-	if path == "" {
-		return t.prefix
-	}
-	return joinPath(t.prefix, path)
-}
-
 // FS returns the object store the tree is part of.
 func (t *Tree) FS() *FS { return t.vol.fs }

@@ -150,9 +150,8 @@ func letters(s string) (c Caching) {
 }
 
 var (
-	read      = access(fileGenericRead)
-	readWrite = access(fileGenericRead | fileGenericWrite | accessDelete)
-	folder    = options(optDirectoryFile)
+	read   = access(fileGenericRead)
+	folder = options(optDirectoryFile)
 )
 
 // outcomeOf is what a create came to; done is false while it waits.

@@ -266,10 +266,16 @@ func (a *array) drain() error {
 	a.log.Info("draining")
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
-	if err := a.srv.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	err := a.srv.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		a.log.Warn("draining took too long; what was still running is cut off")
+	} else if err != nil {
 		return err
 	}
-	return a.srv.Close()
+	if err := a.srv.Close(); !errors.Is(err, server.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 // close releases what was opened, in reverse order.

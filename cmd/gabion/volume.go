@@ -45,7 +45,7 @@ func volumeError(data string, err error) error {
 		return fmt.Errorf("data directory %s is in use by another gabion", data)
 	case errors.Is(err, syscall.EROFS), errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("data directory %s cannot be written: %w", data, err)
-	case errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, store.ErrNoSpace):
 		return fmt.Errorf("the disk of data directory %s is full: %w", data, err)
 	}
 	return fmt.Errorf("opening the volume in %s: %w", data, err)

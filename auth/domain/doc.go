@@ -3,6 +3,7 @@
 //
 //	Verify     goes through everything that a client's logon needs, and names the
 //	           first cause why one would fail
+//	Directory  resolves names and SIDs by LDAP, signed and sealed
 //
 // Serving files needs none of this: tickets are accepted without asking anybody.
 package domain

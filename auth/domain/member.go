@@ -176,3 +176,10 @@ func (s *session) ticket(spn string) (krb5.Ticket, krb5.Key, error) {
 	ticket, err := krb5.DecodeTicket(b)
 	return ticket, krb5.Key{EType: key.KeyType, Value: key.KeyValue}, err
 }
+
+// initiator is the array's end of a context by a ticket of its own.
+func (s *session) initiator(t krb5.Ticket, key krb5.Key) *kerberos.Initiator {
+	name := s.name
+	name.Type = krb5.NamePrincipal
+	return &kerberos.Initiator{Ticket: t, Session: key, Client: name, Realm: s.realm}
+}

@@ -1,8 +1,6 @@
 package domain
 
 import (
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -10,9 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jcmturner/gokrb5/v8/crypto"
 	"github.com/jcmturner/gokrb5/v8/messages"
-	"github.com/jcmturner/gokrb5/v8/types"
 
 	"gabion/auth/kerberos"
 	"gabion/protocol/krb5"
@@ -39,6 +35,11 @@ const (
 // array, and tells what it finds. It ends at the first failure.
 func (m *Member) Verify(host string, acceptor kerberos.Config) []Check {
 	v := &verification{m: m, host: host, acceptor: acceptor}
+	defer func() {
+		if v.s != nil {
+			v.s.Destroy()
+		}
+	}()
 	for _, step := range []struct {
 		name string
 		run  func() (State, string)
@@ -248,19 +249,5 @@ func (v *verification) request() ([]byte, error) {
 	if v.acceptor.Now != nil {
 		now = v.acceptor.Now()
 	}
-	var seq [4]byte
-	_, _ = rand.Read(seq[:])
-	number := binary.BigEndian.Uint32(seq[:]) >> 2
-	ask := krb5.ContextRequest{Flags: krb5.FlagMutual | krb5.FlagInteg}
-	auth := krb5.Authenticator{
-		Realm: v.s.realm, Client: v.s.name, Time: now.UTC().Truncate(time.Second), Microsec: int32(now.Nanosecond() / 1000),
-		Sequence: &number, Checksum: &krb5.Checksum{Type: krb5.ChecksumGSS, Value: ask.Encode()},
-	}
-	auth.Client.Type = krb5.NamePrincipal
-	enc, err := crypto.GetEncryptedData(auth.Encode(), types.EncryptionKey{KeyType: v.key.EType, KeyValue: v.key.Value}, 11, 0)
-	if err != nil {
-		return nil, err
-	}
-	req := krb5.APReq{Ticket: v.ticket, Authenticator: krb5.EncryptedData{EType: enc.EType, Cipher: enc.Cipher}}
-	return krb5.EncodeToken(krb5.TokenAPReq, req.Encode()), nil
+	return v.s.initiator(v.ticket, v.key).Request(now, krb5.FlagMutual|krb5.FlagInteg)
 }

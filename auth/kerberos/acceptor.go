@@ -24,6 +24,9 @@ var DefaultServices = []string{"cifs", "host", "RestrictedKrbHost"}
 // Config is what an Acceptor is told.
 type Config struct {
 	Keytab *Keytab
+	// Realm is the one that tickets must be issued in for this server; "" accepts those
+	// of every realm that the key table has keys of.
+	Realm string
 	// Services are the classes of the names that tickets may be for; nil means
 	// DefaultServices. The account's own name is always accepted.
 	Services []string
@@ -187,6 +190,9 @@ func (a *Acceptor) skewAnswer(req *krb5.APReq) []byte {
 func (a *Acceptor) accept(req *krb5.APReq) (*Context, error) {
 	if req.Options&krb5.OptionUseSessionKey != 0 {
 		return nil, refuse(krb5.ErrNoKey, "user-to-user tickets are not accepted")
+	}
+	if a.Realm != "" && !strings.EqualFold(a.Realm, req.Ticket.Realm) {
+		return nil, refuse(krb5.ErrNotUs, "the ticket is for a service of realm %s, not of %s", req.Ticket.Realm, a.Realm)
 	}
 	if err := a.checkService(req.Ticket.Service); err != nil {
 		return nil, err

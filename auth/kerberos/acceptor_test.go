@@ -35,7 +35,7 @@ func newBench(t *testing.T, etype int32) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.a = NewAcceptor(Config{Keytab: keys, RC4: true, Machine: dtyp.MakeSID(5, 21, 7, 7, 7), Now: func() time.Time { return b.now }})
+	b.a = NewAcceptor(Config{Keytab: keys, Realm: "GABION.TEST", RC4: true, Machine: dtyp.MakeSID(5, 21, 7, 7, 7), Now: func() time.Time { return b.now }})
 	return b
 }
 
@@ -195,6 +195,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		"another service of the account":        {spec: kdctest.Spec{Service: []string{"http", "filesrv"}}, want: krb5.ErrNotUs, say: "http/filesrv"},
 		"another account":                       {spec: kdctest.Spec{Service: []string{"other$"}}, want: krb5.ErrNotUs},
+		"service of another realm":              {kdc: func(k *kdctest.KDC) { k.Realm = "ELSEWHERE.TEST" }, want: krb5.ErrNotUs, say: "ELSEWHERE.TEST"},
 		"expired":                               {spec: kdctest.Spec{EndTime: noon.Add(-6 * time.Minute)}, want: krb5.ErrTicketExpired, say: "11:54:00"},
 		"not yet valid":                         {spec: kdctest.Spec{Start: noon.Add(6 * time.Minute)}, want: krb5.ErrNotYetValid},
 		"postdated":                             {spec: kdctest.Spec{Flags: krb5.TicketInvalid}, want: krb5.ErrNotYetValid},

@@ -167,6 +167,7 @@ func (ch *chain) begin() bool {
 	}
 	if int(r.hdr.Command) < len(commands) {
 		r.row = &commands[r.hdr.Command]
+		ch.conn.server.metrics.requests[r.hdr.Command].Inc()
 		return r.admit()
 	}
 	// [MS-SMB2] 3.3.5.2.6 closes the connection. Deviation: inside a compound Windows

@@ -41,6 +41,10 @@ type Config struct {
 	// machine's own addresses that the listeners can be reached at.
 	Interfaces func() []Interface
 
+	// TestMode answers the control codes with which Samba's test-suite makes a server
+	// misbehave. Whoever can connect can disturb the server with them.
+	TestMode bool
+
 	Limits  Limits
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil registers nothing
@@ -103,7 +107,9 @@ func ParseEncryption(s string) (Encryption, error) {
 type Limits struct {
 	Connections      int // accepted TCP connections
 	ConnectionsPerIP int // of one client address
+	Unauth           int // connections on which no session has been valid yet
 	UnauthPerIP      int // of one client address before a session is valid
+	UnauthSessions   int // unfinished sessions on such a connection
 	SessionsPerConn  int // sessions on one connection, also unfinished ones
 	TreesPerSession  int
 	OpensPerSession  int
@@ -126,7 +132,9 @@ func DefaultLimits(memory int64) Limits {
 	l := Limits{
 		Connections:      16384,
 		ConnectionsPerIP: 2048,
+		Unauth:           4096,
 		UnauthPerIP:      128,
+		UnauthSessions:   8,
 		SessionsPerConn:  2048,
 		TreesPerSession:  4096,
 		OpensPerSession:  65536,
@@ -164,7 +172,9 @@ func (l Limits) withDefaults(memory int64) Limits {
 	}
 	number(&l.Connections, d.Connections)
 	number(&l.ConnectionsPerIP, d.ConnectionsPerIP)
+	number(&l.Unauth, d.Unauth)
 	number(&l.UnauthPerIP, d.UnauthPerIP)
+	number(&l.UnauthSessions, d.UnauthSessions)
 	number(&l.SessionsPerConn, d.SessionsPerConn)
 	number(&l.TreesPerSession, d.TreesPerSession)
 	number(&l.OpensPerSession, d.OpensPerSession)

@@ -41,6 +41,7 @@ type conn struct {
 	frameBegan atomic.Int64 // when the header of an unfinished frame arrived, else 0
 	lastFrame  atomic.Int64 // when the last frame was complete
 	active     atomic.Int64 // the reader and the chains in progress
+	testState               // set only in test mode
 
 	mu        sync.Mutex
 	closed    bool     // guarded by mu
@@ -291,7 +292,11 @@ func (c *conn) addChannel(ch *channel) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	old := c.channels.Load()
-	if c.closed || old != nil && len(*old) >= c.server.limits.SessionsPerConn {
+	limit := c.server.limits.SessionsPerConn
+	if !c.authenticated.Load() {
+		limit = c.server.limits.UnauthSessions
+	}
+	if c.closed || old != nil && len(*old) >= limit {
 		return false
 	}
 	m := map[uint64]*channel{ch.session.id: ch}

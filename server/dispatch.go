@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/binary"
 
+	"gabion/protocol/fscc"
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
 )
@@ -31,7 +32,7 @@ const (
 	rowMutates                          // WRITE, SET_INFO, IOCTL: refused when the channel sequence is stale
 	rowExpired                          // also in a session that is expired or in progress
 	rowInline                           // cannot block: runs on the reader
-	rowAnyOpen                          // FileId may be all ones: no open (IOCTL)
+	rowAnyOpen                          // IOCTL: the control code says whether there is an open
 	rowKeepsReplay                      // does not end Open.IsReplayEligible
 )
 
@@ -117,6 +118,9 @@ func (r *request) admit() bool {
 		return true
 	}
 	if !r.verifySignature() || !r.verifyForm() {
+		return true
+	}
+	if r.isTestControl() {
 		return true
 	}
 	if r.row.has(rowSession) && !r.verifySession() {
@@ -264,7 +268,11 @@ func (r *request) findOpen() {
 	b := r.msg[smb2Header+r.row.fileID:]
 	id := smb2.FileID{Persistent: binary.LittleEndian.Uint64(b), Volatile: binary.LittleEndian.Uint64(b[8:])}
 	related := r.hdr.Flags&smb2.FlagRelatedOperations != 0
-	if r.row.has(rowAnyOpen) && id.IsAny() && !related {
+	if r.row.has(rowAnyOpen) && withoutOpen(r.msg) {
+		// [MS-SMB2] 3.3.5.15: these are about no file.
+		if !id.IsAny() {
+			r.fail(ntstatus.InvalidParameter)
+		}
 		return
 	}
 	var o *open
@@ -299,6 +307,12 @@ func (r *request) findOpen() {
 		return
 	}
 	r.counted, r.sequence = counted, r.hdr.ChannelSequence
+}
+
+// withoutOpen reports whether an IOCTL's control code is one that names no open.
+func withoutOpen(msg []byte) bool {
+	row, known := fsctls[fscc.FSCTL(binary.LittleEndian.Uint32(msg[smb2Header+4:]))]
+	return known && row.flags&fsctlNoOpen != 0
 }
 
 // echo answers ECHO [MS-SMB2] 3.3.5.17.

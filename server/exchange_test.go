@@ -326,7 +326,8 @@ func TestControlCodes(t *testing.T) {
 	}
 	expect(t, "interfaces of a file", ctl(smb2.FsctlQueryNetworkInterfaceInfo, id, "", &out), ntstatus.InvalidParameter)
 	expect(t, "DFS", ctl(smb2.FsctlDFSGetReferrals, smb2.AnyFileID, "x", &out), ntstatus.FsDriverRequired)
-	expect(t, "unknown", ctl(0x00099999, smb2.AnyFileID, "", &out), ntstatus.InvalidDeviceRequest)
+	expect(t, "unknown", ctl(0x00099999, id, "", &out), ntstatus.NotSupported)
+	expect(t, "unknown, of no open", ctl(0x00099999, smb2.AnyFileID, "", &out), ntstatus.FileClosed)
 	expect(t, "wait", ctl(smb2.FsctlPipeWait, smb2.AnyFileID, "\x00\x00\x00\x00\x00\x00\x00\x00\x08\x00\x00\x00\x00\x00e\x00c\x00h\x00o\x00", &out), ntstatus.Success)
 }
 

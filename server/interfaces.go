@@ -22,7 +22,7 @@ type Interface struct {
 
 // queryInterfaces is [MS-SMB2] 3.3.5.15.11.
 func queryInterfaces(r *request, req *smb2.IoctlRequest) {
-	if !req.FileID.IsAny() || len(req.Input) != 0 {
+	if len(req.Input) != 0 {
 		r.fail(ntstatus.InvalidParameter)
 		return
 	}

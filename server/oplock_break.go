@@ -82,9 +82,11 @@ func (b breaker) BreakOplock(o *object.Open, to object.OplockLevel) {
 		f.mu.Lock()
 		current := f.current
 		f.mu.Unlock()
-		if current == nil || !current.oplockBreak(smb2.OplockLevel(to)) {
+		if current == nil {
 			b.unreachable(f)
+			return
 		}
+		current.oplockBreak(smb2.OplockLevel(to), func() { b.unreachable(f) })
 	})
 }
 
@@ -109,9 +111,11 @@ func (b breaker) BreakLease(l object.LeaseBreak) {
 	if l.AckRequired {
 		n.Flags = smb2.NotifyBreakLeaseAckRequired
 	}
-	if !b.server.leaseBreak(l.Client, &n) && l.AckRequired {
-		b.server.pool.submit(taskFunc(func() { b.server.giveUpLease(l) }))
-	}
+	b.server.leaseBreak(l.Client, &n, func() {
+		if l.AckRequired {
+			b.server.pool.submit(taskFunc(func() { b.server.giveUpLease(l) }))
+		}
+	})
 }
 
 // giveUpLease completes a break for a client that cannot be told: "MUST complete the

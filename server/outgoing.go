@@ -20,6 +20,7 @@ type outgoing struct {
 	mu         sync.Mutex
 	head, tail *buffer // in order; guarded by mu
 	queued     int     // bytes; guarded by mu
+	offered    uint64  // bytes since the beginning; guarded by mu
 	corked     bool    // the reader will flush; guarded by mu
 	writing    bool    // guarded by mu
 	closed     bool    // guarded by mu
@@ -56,8 +57,9 @@ func (o *outgoing) init(c *conn) {
 // add queues one message, a list of buffers.
 func (o *outgoing) add(first *buffer) { o.offer(first) }
 
-// offer is add, and reports whether the connection was there to take it.
-func (o *outgoing) offer(first *buffer) bool {
+// offer is add, and reports whether the connection was there to take the message and
+// where in the stream it ends.
+func (o *outgoing) offer(first *buffer) (end uint64, ok bool) {
 	size := 0
 	last := first
 	for b := first; b != nil; b = b.next {
@@ -73,7 +75,7 @@ func (o *outgoing) offer(first *buffer) bool {
 		if !closed {
 			o.conn.fail("client does not take its replies")
 		}
-		return false
+		return 0, false
 	}
 	if o.tail == nil {
 		o.head = first
@@ -82,12 +84,14 @@ func (o *outgoing) offer(first *buffer) bool {
 	}
 	o.tail = last
 	o.queued += size
+	o.offered += uint64(size)
+	end = o.offered
 	wake := !o.corked && !o.writing
 	o.mu.Unlock()
 	if wake {
 		o.rouse()
 	}
-	return true
+	return end, true
 }
 
 func (o *outgoing) rouse() {
@@ -233,6 +237,13 @@ func (o *outgoing) write() {
 			}
 		}
 	}
+}
+
+// position is where in the stream the next message begins.
+func (o *outgoing) position() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.offered
 }
 
 // empty reports that everything has been written, or will never be.

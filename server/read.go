@@ -25,9 +25,10 @@ func read(r *request) {
 		r.fail(status)
 		return
 	}
-	body := r.reserve(smb2.ReadResponseFixed + int(req.Length))
-	body = body[:smb2.ReadResponseFixed+int(req.Length)]
-	n, status := f.obj.Read(body[smb2.ReadResponseFixed:], int64(req.Offset))
+	at := smb2.ReadResponseFixed + r.conn.readPadding()
+	body := r.reserve(at + int(req.Length))
+	body = body[:at+int(req.Length)]
+	n, status := f.obj.Read(body[at:], int64(req.Offset))
 	switch {
 	case status != ntstatus.Success:
 		r.fail(status)
@@ -35,7 +36,8 @@ func read(r *request) {
 		r.fail(ntstatus.EndOfFile)
 	default:
 		smb2.PutReadResponse(body, uint32(n), 0, 0)
-		r.finish(ntstatus.Success, body[:smb2.ReadResponseFixed+n])
+		body[2] = byte(smb2Header + at)
+		r.finish(ntstatus.Success, body[:at+n])
 	}
 }
 

@@ -52,6 +52,7 @@ type Server struct {
 	perIP     map[netip.Addr]*visitor   // guarded by mu
 	clients   map[clientID]*client      // GlobalClientTable; guarded by mu
 	lastConn  uint64                    // guarded by mu
+	unauth    int                       // conns not yet authenticated; guarded by mu
 	draining  bool                      // guarded by mu
 
 	stop    chan struct{} // closed when the server has been closed
@@ -186,7 +187,7 @@ func (s *Server) admit(c *conn) bool {
 	defer s.mu.Unlock()
 	v := s.perIP[c.remote.Addr()]
 	switch {
-	case s.draining || len(s.conns) >= s.limits.Connections:
+	case s.draining || len(s.conns) >= s.limits.Connections, s.unauth >= s.limits.Unauth:
 		return false
 	case v == nil:
 		v = &visitor{}
@@ -196,6 +197,7 @@ func (s *Server) admit(c *conn) bool {
 	}
 	v.all++
 	v.unauthenticated++
+	s.unauth++
 	s.lastConn++
 	c.id = s.lastConn
 	s.conns[c] = struct{}{}
@@ -210,6 +212,7 @@ func (s *Server) trust(c *conn) {
 	s.mu.Lock()
 	if _, here := s.conns[c]; here {
 		s.perIP[c.remote.Addr()].unauthenticated--
+		s.unauth--
 	}
 	s.mu.Unlock()
 }
@@ -222,6 +225,7 @@ func (s *Server) gone(c *conn) {
 	v.all--
 	if !c.authenticated.Load() {
 		v.unauthenticated--
+		s.unauth--
 	}
 	if v.all == 0 {
 		delete(s.perIP, c.remote.Addr())

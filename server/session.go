@@ -47,6 +47,8 @@ type session struct {
 	channels []*channel       // guarded by mu
 	opens    map[uint64]*open // by volatile id; guarded by mu
 	lastTree uint32           // guarded by mu
+	ended    bool             // after close, its opens have been dealt with; guarded by mu
+	awaiting []func()         // called when ended; guarded by mu
 	// trees is replaced, under mu, never changed.
 	trees atomic.Pointer[map[uint32]*tree]
 }
@@ -242,22 +244,39 @@ func (s *session) close(why Reason, then func()) {
 	was := sessionState(s.state.Swap(uint32(sessionClosed)))
 	channels := s.channels
 	s.channels = nil
-	s.trees.Store(nil)
+	trees := s.trees.Swap(nil)
+	ended := s.ended
+	if !ended && then != nil {
+		s.awaiting = append(s.awaiting, then)
+	}
 	s.mu.Unlock()
+	if ended && then != nil {
+		then()
+	}
 	if was == sessionClosed {
-		if then != nil {
-			then()
-		}
 		return
 	}
 	s.server.sessions.remove(s)
 	for _, c := range channels {
 		c.conn.dropChannel(c)
 	}
+	if trees != nil {
+		for _, t := range *trees {
+			t.share.uses.Add(-1)
+		}
+	}
 	if was != sessionInProgress {
 		s.server.metrics.sessions.Dec()
 	}
-	endAll(s.opensOf(nil), why, then)
+	endAll(s.opensOf(nil), why, func() {
+		s.mu.Lock()
+		awaiting := s.awaiting
+		s.ended, s.awaiting = true, nil
+		s.mu.Unlock()
+		for _, fn := range awaiting {
+			fn()
+		}
+	})
 }
 
 // endAll ends opens for a reason and calls then after the last.

@@ -241,7 +241,10 @@ func (st *setup) step(r *request, req *smb2.SessionSetupRequest) {
 		return
 	}
 	st.over = true
-	r.finish(ntstatus.Success, resp.AppendTo(r.reserve(64+len(answer))))
+	body := resp.AppendTo(r.reserve(64 + len(answer)))
+	// The answer waits for the end of the session that this one replaces: what it
+	// leaves for a reconnect is there when the client asks.
+	r.server().replace(r, req.PreviousSessionID, who, func() { r.finish(ntstatus.Success, body) })
 }
 
 // abort ends a failed authentication, and the session unless only a channel was to
@@ -327,9 +330,6 @@ func (st *setup) completeNew(r *request, req *smb2.SessionSetupRequest, who *Ide
 	s.metrics.sessions.Inc()
 	st.channel.setup.Store(nil)
 	r.session = ses
-	if req.PreviousSessionID != 0 && req.PreviousSessionID != ses.id {
-		s.replace(req.PreviousSessionID, who)
-	}
 	return ntstatus.Success
 }
 
@@ -395,15 +395,20 @@ func (s *session) renew(who *Identity) {
 
 func sameUser(a, b *Identity) bool { return a.Token.User == b.Token.User }
 
-// replace ends the session that a client says it has lost, if it is the same user's.
-func (s *Server) replace(id uint64, who *Identity) {
-	old := s.sessions.find(id)
-	if old == nil {
-		return
+// replace ends the session that a client says it has lost, if it is the same user's, and
+// calls then when that is done, maybe on another goroutine.
+func (s *Server) replace(r *request, id uint64, who *Identity, then func()) {
+	var old *session
+	if id != 0 && id != r.session.id {
+		old = s.sessions.find(id)
 	}
-	if owner := old.identity.Load(); owner != nil && sameUser(owner, who) {
-		old.close(ReasonSessionLost, nil)
+	if old != nil {
+		if owner := old.identity.Load(); owner != nil && sameUser(owner, who) {
+			old.close(ReasonSessionLost, then)
+			return
+		}
 	}
+	then()
 }
 
 // logoff is [MS-SMB2] 3.3.5.6.

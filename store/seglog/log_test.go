@@ -234,3 +234,53 @@ func TestFailedSyncIsFinal(t *testing.T) {
 		t.Fatalf("reserve got %v", err)
 	}
 }
+
+// A break that only a group far behind it tells from a torn tail: one sync covered
+// the broken group and the whole of the next segment's head.
+func TestDamageAheadOfALongSync(t *testing.T) {
+	fs := vfs.NewMem()
+	l, _ := openTest(t, fs)
+	var mu sync.Mutex
+	var last Pos
+	for i := range 80 { // one group in each of two segments and more
+		last, _, _ = add(t, l, &mu, nil, fill(uint64(i), 2*BlockSize), false)
+		if i%8 == 7 {
+			l.mu.Lock()
+			l.open = nil // the next record begins a group
+			l.mu.Unlock()
+		}
+	}
+	if err := l.Wait(last); err != nil {
+		t.Fatal(err)
+	}
+	last, _, _ = add(t, l, &mu, []byte("later"), nil, false)
+	if err := l.Wait(last); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := fs.OpenReadWrite("log/00000000.seg", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b [1]byte
+	const at = 17*BlockSize + 200 // in the header of the second group
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 4
+	if _, err := f.WriteAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	l, err = Open(Options{FS: fs, Dir: "log", Volume: testVolume, SegmentSize: 256 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = l.Replay(0, func(*Record) error { return nil })
+	var damage *DamageError
+	if !errors.As(err, &damage) {
+		t.Errorf("replay: %v, want a DamageError", err)
+	}
+}

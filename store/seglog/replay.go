@@ -101,26 +101,26 @@ func (l *Log) walk(segs []Segment) (groups []found, end Pos, err error) {
 }
 
 // laterSynced looks behind a break for headers that know more to be durable:
-// in the rest of the broken segment and at the head of later ones.
+// in the rest of the broken segment and in later ones. One sync may have covered several
+// segments, so the head of one says nothing about the groups behind it.
 func (l *Log) laterSynced(segs []Segment, off int64) (Pos, error) {
 	var known Pos
 	buf := make([]byte, BlockSize)
-	look := func(seg Segment, off int64) error {
-		h, ok, err := l.header(l.table.used[seg.Seq], off, buf)
-		if ok && h.seq == seg.Seq && h.stream == streamRecords {
-			known = max(known, h.synced)
+	o := off + BlockSize
+	for _, seg := range segs {
+		for o < l.opt.SegmentSize {
+			h, ok, err := l.header(l.table.used[seg.Seq], o, buf)
+			if err != nil {
+				return 0, err
+			}
+			if ok && h.seq == seg.Seq && h.stream == streamRecords {
+				known = max(known, h.synced)
+				o += int64(h.blocks) * BlockSize
+			} else {
+				o += BlockSize
+			}
 		}
-		return err
-	}
-	for o := off + BlockSize; o < l.opt.SegmentSize; o += BlockSize {
-		if err := look(segs[0], o); err != nil {
-			return 0, err
-		}
-	}
-	for _, s := range segs[1:] {
-		if err := look(s, 0); err != nil {
-			return 0, err
-		}
+		o = 0
 	}
 	return known, nil
 }

@@ -106,11 +106,18 @@ func identityOf(c *kerberos.Context, now time.Time) *Identity {
 	for _, g := range c.Who.Groups {
 		who.Groups = append(who.Groups, g.SID)
 	}
-	// As on any member of a domain, its administrators are the array's.
-	if home := who.SID.Domain(); strings.EqualFold(c.Realm, c.ServiceRealm) && who.in(home.WithRID(dtyp.RIDDomainAdmins)) {
-		who.Groups = append(who.Groups, dtyp.BuiltinAdministrators)
+	if strings.EqualFold(c.Realm, c.ServiceRealm) {
+		who.joinAdministrators()
 	}
 	return who
+}
+
+// joinAdministrators makes administrators of the array's own domain the array's, as on
+// any member of a domain.
+func (i *Identity) joinAdministrators() {
+	if i.in(i.SID.Domain().WithRID(dtyp.RIDDomainAdmins)) {
+		i.Groups = append(i.Groups, dtyp.BuiltinAdministrators)
+	}
 }
 
 // expiry is when a session ends: with its ticket. A ticket that has ended within

@@ -113,3 +113,24 @@ func wellKnown(domain, name string) (Principal, bool) {
 	}
 	return Principal{}, false
 }
+
+// Token is the token that a logon of a principal would get now, as far as the array and
+// the directory can tell; a group's is that of somebody who is in this group alone.
+func (n *Names) Token(ctx context.Context, r *Roles, p Principal) (*Token, error) {
+	who := &Identity{User: p.Name, Domain: p.Domain, SID: p.SID, roles: r}
+	if n.Users != nil {
+		if u, err := n.Users.FindSID(p.SID); err == nil {
+			who.Groups, who.Mechanism = u.groupSIDs(), "NTLM"
+			return who.Token(), nil
+		}
+	}
+	if n.Directory != nil && (p.Use == dtyp.SIDTypeUser || p.Use == dtyp.SIDTypeComputer) {
+		groups, err := n.Directory.Groups(ctx, p.SID)
+		if err != nil {
+			return nil, err
+		}
+		who.Groups = groups
+		who.joinAdministrators()
+	}
+	return who.Token(), nil
+}

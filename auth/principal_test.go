@@ -29,7 +29,9 @@ func (d *directory) BySID(_ context.Context, sid dtyp.SID) (Principal, error) {
 	return Principal{}, ErrNoPrincipal
 }
 
-func (d *directory) Groups(context.Context, dtyp.SID) ([]dtyp.SID, error) { return nil, nil }
+func (d *directory) Groups(context.Context, dtyp.SID) ([]dtyp.SID, error) {
+	return []dtyp.SID{hosts, anna.Domain().WithRID(dtyp.RIDDomainAdmins)}, nil
+}
 
 func TestNames(t *testing.T) {
 	users := testUsers(t)
@@ -63,5 +65,30 @@ func TestNames(t *testing.T) {
 	alone := &Names{Server: "ARRAY"}
 	if p, err := alone.ByName(t.Context(), hosts.String()); err != nil || p.SID != hosts {
 		t.Errorf("a SID without a domain: %v, %v", &p, err)
+	}
+}
+
+// The token of a principal that is not logged on is the one it would get.
+func TestTokenOfAPrincipal(t *testing.T) {
+	users := testUsers(t)
+	n := &Names{Server: "ARRAY", Users: users, Directory: &directory{}}
+	r, _ := openRoles(t)
+	token := func(p Principal) *Token {
+		t.Helper()
+		k, err := n.Token(t.Context(), r, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	if k := token(Principal{anna, "GABION", "anna", dtyp.SIDTypeUser}); !k.Is(hosts) || !k.IsAdministrator() || !k.Has(SeBackup) {
+		t.Errorf("a domain administrator: %+v", k)
+	}
+	local := users.List()[0]
+	if k := token(Principal{SID: local.SID}); !k.IsAdministrator() || !k.Is(dtyp.NTLMAuthentication) {
+		t.Errorf("a local user: %+v", k)
+	}
+	if k := token(domainGroup); !k.Is(hosts) || k.IsAdministrator() {
+		t.Errorf("a group: %+v", k)
 	}
 }

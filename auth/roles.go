@@ -190,13 +190,21 @@ func (r *Roles) Held(t *Token, at Scope) RoleSet {
 	return s
 }
 
-// Why returns the grants by which a token holds a privilege at a scope.
+// Why returns the grants by which a token holds a privilege at a scope. Those to a
+// group that the token is in because of another grant are left out.
 func (r *Roles) Why(t *Token, p Privilege, at Scope) []Grant {
-	var why []Grant
+	var why, implied []Grant
 	for _, g := range r.grants() {
-		if g.Role.Privileges().Has(p) && g.Scope.Contains(at) && t.Is(g.SID) {
+		switch {
+		case !g.Role.Privileges().Has(p) || !g.Scope.Contains(at) || !t.Is(g.SID):
+		case g.SID == g.Role.Group():
+			implied = append(implied, g)
+		default:
 			why = append(why, g)
 		}
+	}
+	if why == nil {
+		return implied
 	}
 	return why
 }

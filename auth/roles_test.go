@@ -52,7 +52,7 @@ func TestGrantToGroup(t *testing.T) {
 		if !host.IsAdministrator() || other.IsAdministrator() {
 			t.Errorf("%s: administrators: host %v, other %v", name, host.IsAdministrator(), other.IsAdministrator())
 		}
-		if why := r.Why(host, SeBackup, Array); len(why) == 0 || why[len(why)-1].SID != hosts && why[0].SID != hosts {
+		if why := r.Why(host, SeBackup, Array); len(why) != 1 || why[0].SID != hosts {
 			t.Errorf("%s: why: %v", name, why)
 		}
 	}

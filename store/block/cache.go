@@ -22,6 +22,7 @@ type chunk struct {
 
 	mu      sync.RWMutex // guards what follows up to older
 	loaded  bool
+	virtual bool // the map is that of a pending clone
 	m       chunkMap
 	exists  bool   // there is a key for it
 	version uint64 // of that key
@@ -182,7 +183,15 @@ func (cc *chunkCache) load(c *chunk) error {
 		return err
 	}
 	c.m.reset()
-	if _, err := c.m.apply(f.value, nil); err != nil {
+	c.virtual = false
+	ref := streamRef{c.id.file, c.id.stream}
+	if p := cc.v.pendings.lookup(ref, c.id.chunk, maxVersion(c.id.view)); p != nil && (!f.ok || p.version >= f.version) {
+		m, err := cc.v.content(p, c.id.chunk)
+		if err != nil {
+			return err
+		}
+		c.m, c.virtual = *m, true
+	} else if _, err := c.m.apply(f.value, nil); err != nil {
 		return err
 	}
 	c.exists, c.version, c.loaded = f.ok, f.version, true

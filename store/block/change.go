@@ -31,6 +31,7 @@ type change struct {
 	base    int // where the addresses of the part begin
 	rel     int // address of the next payload
 	places  []place
+	cover   uint64       // snapshot that covers the inode from now on, 0 for none
 	then    func() error // runs under order when the change is applied
 }
 

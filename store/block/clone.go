@@ -25,22 +25,87 @@ func (h *handle) CloneFrom(dst int64, from store.Stream, src, n int64, t store.T
 	if err := h.n.v.admit(n); err != nil {
 		return 0, err
 	}
-	h.n.v.epoch.RLock()
-	defer h.n.v.epoch.RUnlock()
-	defer lockBoth(h.stream, f.stream)()
-	z := h.stream.sizes()
-	if err := checkClone(h.stream, dst, f.stream, src, n); err != nil {
-		return 0, err
+	j := cloning{h.stream, f.stream, dst, src, n, t}
+	pos, many, err := j.now()
+	if many {
+		return j.later()
 	}
-	p := newPlan(h.stream)
-	defer p.free()
-	if n > 0 {
-		z.size, z.valid = max(z.size, dst+n), max(z.valid, dst+n)
-		if err := p.clone(dst, f.stream, src, n); err != nil {
-			return 0, err
+	return pos, err
+}
+
+// cloning is the arguments of a clone.
+type cloning struct {
+	to, from    *stream
+	dst, src, n int64
+	t           store.Touch
+}
+
+// chunks returns the chunks of the target that are cloned whole.
+func (j *cloning) chunks() (first, end uint32) {
+	return uint32((j.dst + chunkSize - 1) / chunkSize), uint32((j.dst + j.n) / chunkSize)
+}
+
+func (j *cloning) sizes() sizes {
+	z := j.to.sizes()
+	if j.n > 0 {
+		z.size, z.valid = max(z.size, j.dst+j.n), max(z.valid, j.dst+j.n)
+	}
+	return z
+}
+
+// now clones chunk by chunk, unless these are too many.
+func (j *cloning) now() (pos store.Pos, many bool, err error) {
+	v := j.to.n.v
+	v.epoch.RLock()
+	defer v.epoch.RUnlock()
+	defer lockBoth(j.to, j.from)()
+	if err := checkClone(j.to, j.dst, j.from, j.src, j.n); err != nil {
+		return 0, false, err
+	}
+	if first, end := j.chunks(); first < end && int(end-first) > v.few {
+		if many, err := j.to.many(first, end); many || err != nil {
+			return 0, many, err
+		}
+		if many, err := j.from.many(uint32(j.src/chunkSize), uint32((j.src+j.n-1)/chunkSize)+1); many || err != nil {
+			return 0, many, err
 		}
 	}
-	return p.commit(z, t)
+	p := newPlan(j.to)
+	defer p.free()
+	if err := p.clone(j.dst, j.from, j.src, j.n); err != nil {
+		return 0, false, err
+	}
+	pos, err = p.commit(j.sizes(), j.t)
+	return pos, false, err
+}
+
+// later makes pending clones of the whole chunks.
+func (j *cloning) later() (store.Pos, error) {
+	v := j.to.n.v
+	v.epoch.Lock()
+	defer v.epoch.Unlock()
+	defer lockBoth(j.to, j.from)()
+	if err := checkClone(j.to, j.dst, j.from, j.src, j.n); err != nil {
+		return 0, err
+	}
+	p := newPlan(j.to)
+	defer p.free()
+	first, end := j.chunks()
+	lo, hi := int64(first)*chunkSize, int64(end)*chunkSize
+	if err := p.clone(j.dst, j.from, j.src, lo-j.dst); err != nil {
+		return 0, err
+	}
+	if err := p.clone(hi, j.from, j.src+hi-j.dst, j.dst+j.n-hi); err != nil {
+		return 0, err
+	}
+	z := lazyClone{p: p, from: j.from}
+	z.begin()
+	z.add(first, end-first, (j.src+lo-j.dst)/blockSize)
+	pos, err := p.commit(j.sizes(), j.t)
+	if err == nil {
+		z.committed()
+	}
+	return pos, err
 }
 
 // lockBoth keeps two streams from changing. A snapshot's needs no lock.
@@ -78,6 +143,9 @@ func checkClone(to *stream, dst int64, from *stream, src, n int64) error {
 // clone plans that [dst, dst+n) holds what [src, src+n) of from holds. Chunks where
 // neither has anything are passed over.
 func (p *plan) clone(dst int64, from *stream, src, n int64) error {
+	if n <= 0 {
+		return nil
+	}
 	list, err := p.touched(dst, from, src, n)
 	if err != nil {
 		return err
@@ -139,14 +207,6 @@ func (p *plan) touched(dst int64, from *stream, src, n int64) ([]uint32, error) 
 	}
 	slices.Sort(own)
 	return slices.Compact(own), nil
-}
-
-// chunkList lists the chunks of [off, off+n) that the index knows.
-func (s *stream) chunkList(off, n int64) ([]uint32, error) {
-	if n == 0 {
-		return nil, nil
-	}
-	return s.n.v.chunksOf(s.n.id, s.no, uint32(off/chunkSize), uint32((off+n-1)/chunkSize))
 }
 
 // mapOf returns a copy of a chunk's map.

@@ -87,6 +87,18 @@ func (v *Volume) changed(x, y *stream) ([]uint32, error) {
 			return nil, err
 		}
 	}
+	ref := streamRef{x.n.id, x.no}
+	for _, p := range v.pendings.overlaps(ref, 0, ^uint32(0)) {
+		for i := p.first; p.version >= lo && p.version <= hi && i < p.end(); i++ {
+			var err error
+			if i, err = v.nextTouched(p, i); err != nil {
+				return nil, err
+			}
+			if i < p.end() {
+				seen[i] = struct{}{}
+			}
+		}
+	}
 	var list []uint32
 	for i := range seen {
 		list = append(list, i)
@@ -261,6 +273,19 @@ func (h *handle) become(from *handle) (store.Pos, error) {
 	list, err := h.n.v.changed(from.stream, h.stream)
 	if err != nil {
 		return 0, err
+	}
+	if len(list) > h.n.v.few {
+		z := lazyClone{p: p, from: from.stream}
+		z.begin()
+		for k := 0; k < len(list); {
+			n := 1
+			for k+n < len(list) && list[k+n] == list[k]+uint32(n) {
+				n++
+			}
+			z.add(list[k], uint32(n), int64(list[k])*chunkBlocks)
+			k += n
+		}
+		list = nil
 	}
 	for _, i := range list {
 		m, err := from.mapOf(i)

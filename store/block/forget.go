@@ -159,6 +159,9 @@ func (v *Volume) forgetChunk(id uint64, body []byte) error {
 	defer ck.unpin()
 	ck.mu.Lock()
 	defer ck.mu.Unlock()
+	if err := v.realiseChunk(ck); err != nil {
+		return err
+	}
 	end, dead, err := v.death(key.file)
 	if err != nil {
 		return err

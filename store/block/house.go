@@ -158,6 +158,12 @@ func (v *Volume) stepLocked() (bool, error) {
 	case doomed != 0:
 		return true, v.removeSnapshot(doomed)
 	}
+	if p := v.pendings.any(); p != nil {
+		return true, v.realiseSome(p)
+	}
+	if more, err := v.doomHidden(); more || err != nil {
+		return more, err
+	}
 	more, err := v.reclaim()
 	return more || flush, err
 }

@@ -15,7 +15,8 @@ type inode struct {
 	view store.View
 	dir  bool
 
-	refs int // guarded by its shard of the inodeTable
+	refs       int    // guarded by its shard of the inodeTable
+	next, prev *inode // ring of the shard while idle; guarded by it
 
 	gone    atomic.Bool   // the last name was removed
 	own     atomic.Uint64 // attrs.cover
@@ -25,6 +26,7 @@ type inode struct {
 	mu      sync.Mutex // guards what follows
 	a       attrs      // sizes are those of data, see inode.attrs
 	version uint64     // of the stored record
+	deltas  int        // merged into that since it was written whole, at most
 	stale   bool       // the directory entries show older attributes
 	data    *stream    // the unnamed stream; nil for a directory
 	streams map[uint32]*stream
@@ -35,23 +37,64 @@ type inodeID struct {
 	view store.View
 }
 
-const inodeShards = 16
+const (
+	inodeShards = 16
+	// idlePerShard is how many inodes a shard keeps that nobody has open.
+	idlePerShard = 512
+	// maxDeltas bounds what a reader of a record has to merge.
+	maxDeltas = 32
+)
 
-// inodeTable holds the open inodes.
+// inodeTable holds the open inodes, and live ones that were open lately: most are soon
+// opened again, and their directory entries need not be brought up to date in between.
 type inodeTable struct {
-	shards [inodeShards]struct {
-		mu   sync.Mutex
-		open map[inodeID]*inode
-	}
+	shards  [inodeShards]inodeShard
 	staleMu sync.RWMutex
 	stale   map[store.FileID]struct{} // whose entries are stale
 }
 
+type inodeShard struct {
+	mu    sync.Mutex // guards the rest
+	open  map[inodeID]*inode
+	idle  inode // head of the ring; its next was used last
+	count int   // of idle inodes
+}
+
 func (t *inodeTable) init() {
 	for i := range t.shards {
-		t.shards[i].open = map[inodeID]*inode{}
+		s := &t.shards[i]
+		s.open = map[inodeID]*inode{}
+		s.idle.next, s.idle.prev = &s.idle, &s.idle
 	}
 	t.stale = map[store.FileID]struct{}{}
+}
+
+// hold takes a reference. Caller holds mu.
+func (s *inodeShard) hold(n *inode) {
+	if n.next != nil {
+		s.unlink(n)
+	}
+	n.refs++
+}
+
+func (s *inodeShard) unlink(n *inode) {
+	n.prev.next, n.next.prev = n.next, n.prev
+	n.next, n.prev = nil, nil
+	s.count--
+}
+
+// park makes n idle. When that is one too many it returns another with a
+// reference, to be let go. Caller holds mu.
+func (s *inodeShard) park(n *inode) *inode {
+	h := &s.idle
+	n.next, n.prev = h.next, h
+	h.next.prev, h.next = n, n
+	if s.count++; s.count <= idlePerShard {
+		return nil
+	}
+	oldest := h.prev
+	s.hold(oldest)
+	return oldest
 }
 
 func (t *inodeTable) isStale(id store.FileID) bool {
@@ -91,12 +134,12 @@ func (v *Volume) open1(id store.FileID, view store.View, nameless bool) (*inode,
 	if n.gone.Load() && !nameless {
 		return nil, fmt.Errorf("file %d: %w", id, store.ErrNotFound)
 	}
-	n.refs++
+	s.hold(n)
 	s.open[key] = n
 	return n, nil
 }
 
-// peek returns the inode if it is open, without a reference.
+// peek returns the inode if it is open or idle, without a reference.
 func (v *Volume) peek(id store.FileID) *inode {
 	s := &v.inodes.shards[id%inodeShards]
 	s.mu.Lock()
@@ -112,7 +155,7 @@ func (v *Volume) loadInode(id store.FileID, view store.View) (*inode, error) {
 	if !f.live() {
 		return nil, fmt.Errorf("file %d: %w", id, store.ErrNotFound)
 	}
-	n := &inode{v: v, id: id, view: view, version: f.version, streams: map[uint32]*stream{}}
+	n := &inode{v: v, id: id, view: view, version: f.version, deltas: maxDeltas}
 	if err := n.a.decode(f.value); err != nil {
 		return nil, fmt.Errorf("file %d: %w", id, err)
 	}
@@ -136,30 +179,44 @@ func (n *inode) ref() {
 	s.mu.Unlock()
 }
 
-// release drops a reference. The last one brings the directory entries up to
-// date, or gives a nameless file up for removal.
+// release drops a reference. After the last one a live inode stays for a while, and a
+// nameless file is given up for removal.
 func (n *inode) release() {
 	s := &n.v.inodes.shards[n.id%inodeShards]
-	s.mu.Lock()
-	last := n.refs == 1
-	if !last {
-		n.refs--
-	}
-	s.mu.Unlock()
-	if !last {
-		return
-	}
-	if n.view == store.Live && !n.gone.Load() {
-		n.refresh()
-	}
+	var old *inode
 	s.mu.Lock()
 	n.refs--
-	last = n.refs == 0
+	last := n.refs == 0
+	if keep := n.view == store.Live && !n.gone.Load(); last && keep {
+		old = s.park(n)
+		last = false
+	} else if last {
+		delete(s.open, inodeID{n.id, n.view})
+	}
+	s.mu.Unlock()
+	if last && n.view == store.Live {
+		n.v.work.orphan(orphan{id: n.id, whole: true})
+	}
+	if old != nil {
+		old.letGo()
+	}
+}
+
+// letGo brings the directory entries of an inode that was idle up to date, and
+// drops it with the reference that park took unless somebody opened it again.
+func (n *inode) letGo() {
+	if !n.gone.Load() {
+		n.refresh()
+	}
+	s := &n.v.inodes.shards[n.id%inodeShards]
+	s.mu.Lock()
+	n.refs--
+	last := n.refs == 0
 	if last {
 		delete(s.open, inodeID{n.id, n.view})
 	}
 	s.mu.Unlock()
-	if last && n.gone.Load() && n.view == store.Live {
+	if last && n.gone.Load() {
 		n.v.work.orphan(orphan{id: n.id, whole: true})
 	}
 }
@@ -187,10 +244,13 @@ func (n *inode) update(c *change, a *attrs) uint64 {
 	label := n.label(n.version)
 	old := n.attrs()
 	body := inodeKey(nil, n.id, 0)
-	if label == n.version {
-		if delta := a.encode(nil, &old); len(delta) > 0 {
+	if label == n.version && n.deltas < maxDeltas {
+		var buf [128]byte
+		if delta := a.encode(buf[:0], &old); len(delta) > 0 {
 			c.merge(at(body, label), delta)
 		}
+	} else if label == n.version {
+		c.set(at(body, label), a.full(nil))
 	} else {
 		c.set(at(body, label), a.full(nil))
 		c.mark(label, body)
@@ -202,6 +262,9 @@ func (n *inode) update(c *change, a *attrs) uint64 {
 }
 
 func (n *inode) updated(a *attrs, label uint64) {
+	if n.deltas++; n.deltas > maxDeltas || label != n.version {
+		n.deltas = 0
+	}
 	n.a = *a
 	n.own.Store(a.cover)
 	n.version = label

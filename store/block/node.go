@@ -173,8 +173,16 @@ func (n *inode) stream(e streamEntry) (*stream, error) {
 		return nil, err
 	}
 	s := newStream(n, e.no, e.name, version, z)
-	n.streams[e.no] = s
+	n.keep(s)
 	return s, nil
+}
+
+// keep notes an open named stream. Caller holds mu.
+func (n *inode) keep(s *stream) {
+	if n.streams == nil {
+		n.streams = map[uint32]*stream{}
+	}
+	n.streams[s.no] = s
 }
 
 func (n *inode) streamSizes(no uint32) (sizes, uint64, error) {
@@ -239,7 +247,7 @@ func (n *node) CreateStream(name string) (store.Stream, store.Pos, error) {
 	}
 	n.updated(&a, label)
 	s := newStream(n.inode, e.no, name, fresh, sizes{})
-	n.streams[e.no] = s
+	n.keep(s)
 	return s.openHandle(), pos, nil
 }
 

@@ -16,7 +16,8 @@ type plan struct {
 	limit  int // bytes of a record
 	chunks []*planned
 	temps  []*[blockSize]byte
-	err    error
+	lazy   []*pending // pending clones that the change makes
+	above  uint64     // their version
 }
 
 // planned is a locked chunk with the pieces that will be put into it.
@@ -62,6 +63,15 @@ func (p *plan) lock(i uint32) (*planned, error) {
 	p.chunks = append(p.chunks, pl)
 	if err := cc.load(ck); err != nil {
 		return nil, p.s.corrupt(i, 0, chunkSize, err)
+	}
+	if ck.virtual {
+		err := p.s.n.v.realiseChunk(ck)
+		if err == nil {
+			err = cc.load(ck)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	pl.label = p.s.n.label(ck.version)
 	pl.up = !ck.exists || pl.label > ck.version
@@ -161,7 +171,7 @@ func (c *change) pieces(op byte, key []byte, reset bool, ps []piece, crc func(*p
 // up to date.
 func (p *plan) commit(z sizes, t store.Touch) (store.Pos, error) {
 	p.flush()
-	pos, err := p.s.commit(p.c, z, t)
+	pos, err := p.commitLazy(z, t)
 	if err != nil {
 		return 0, err
 	}
@@ -299,7 +309,8 @@ func (p *plan) room(n int) {
 }
 
 // clear plans that [from, to) reads as zeros. Behind to nothing may be stored if
-// to is the stream's size.
+// to is the stream's size. Many chunks are cleared by a pending clone of nothing, which
+// takes the stream's lock for writing.
 func (p *plan) clear(from, to int64) error {
 	if to == p.s.size.Load() {
 		to = roundUp(to)
@@ -307,16 +318,44 @@ func (p *plan) clear(from, to int64) error {
 	if from >= to {
 		return nil
 	}
-	first, last := uint32(from/chunkSize), uint32((to-1)/chunkSize)
-	return p.existing(first, last, func(i uint32) error {
-		base := int64(i) * chunkSize
-		p.room(0)
-		pl, err := p.lock(i)
+	first, end := uint32((from+chunkSize-1)/chunkSize), uint32(to/chunkSize)
+	if first < end {
+		many, err := p.s.many(first, end)
 		if err != nil {
 			return err
 		}
-		return p.clearChunk(pl, int(max(from-base, 0)), int(min(to-base, chunkSize)))
-	})
+		if many {
+			if err := p.clearEach(from, int64(first)*chunkSize); err != nil {
+				return err
+			}
+			p.wipe(first, end)
+			return p.clearEach(int64(end)*chunkSize, to)
+		}
+	}
+	return p.clearEach(from, to)
+}
+
+// clearEach clears chunk by chunk.
+func (p *plan) clearEach(from, to int64) error {
+	if from >= to {
+		return nil
+	}
+	list, err := p.s.chunkList(from, to-from)
+	if err != nil {
+		return err
+	}
+	for _, i := range list {
+		base := int64(i) * chunkSize
+		p.room(0)
+		pl, err := p.lock(i)
+		if err == nil {
+			err = p.clearChunk(pl, int(max(from-base, 0)), int(min(to-base, chunkSize)))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (p *plan) clearChunk(pl *planned, from, to int) error {
@@ -353,26 +392,6 @@ func (p *plan) clearPart(pl *planned, from, to int) error {
 		return nil
 	}
 	return p.patch(pl, zeroBlock[:to-from], from)
-}
-
-// existing calls fn for the chunks from first to last that the index knows.
-func (p *plan) existing(first, last uint32, fn func(uint32) error) error {
-	if last-first < 4 {
-		for i := first; i <= last; i++ {
-			if err := fn(i); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	id, no := p.s.n.id, p.s.no
-	list, err := p.s.n.v.chunksOf(id, no, first, last)
-	for _, i := range list {
-		if err == nil {
-			err = fn(i)
-		}
-	}
-	return err
 }
 
 // chunksOf lists the chunks of a stream from first to last that have keys.

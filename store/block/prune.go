@@ -133,6 +133,9 @@ func (v *Volume) removeOrphan(o orphan) error {
 	if err := v.admit(0); err != nil {
 		return err
 	}
+	if more, err := v.dropPending(o); more || err != nil {
+		return err
+	}
 	v.epoch.RLock()
 	defer v.epoch.RUnlock()
 	c := newChange()
@@ -158,6 +161,35 @@ func (v *Volume) removeOrphan(o orphan) error {
 		v.work.finishedOrphan()
 	}
 	return nil
+}
+
+// dropPending does a step of ending the pending clones of what is being removed: one
+// that a snapshot sees is made real.
+func (v *Volume) dropPending(o orphan) (bool, error) {
+	p := v.pendings.of(o)
+	if p == nil {
+		return false, nil
+	}
+	if v.snaps.live.Load().within(p.version, newest) {
+		return true, v.realiseSome(p)
+	}
+	v.epoch.RLock()
+	defer v.epoch.RUnlock()
+	t := &v.pendings
+	t.cutting.Lock()
+	defer t.cutting.Unlock()
+	c := newChange()
+	defer c.free()
+	var e pendEdit
+	if p = t.of(o); p == nil {
+		return true, nil
+	}
+	e.cut(c, p, p.first, p.end())
+	if _, err := v.commit(c); err != nil {
+		return true, err
+	}
+	t.change(e.gone, e.new)
+	return true, nil
 }
 
 // removeFile plans a step and reports whether it was the last.

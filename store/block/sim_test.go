@@ -17,7 +17,7 @@ var engine = storetest.Engine{
 		if err != nil {
 			return nil, err
 		}
-		v.eager = true
+		v.eager, v.few = true, 1
 		return v, nil
 	},
 	Idle: func(v store.Volume) { background(v.(*Volume)) },

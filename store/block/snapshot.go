@@ -299,7 +299,11 @@ func (s snapshots) Delete(view store.View) (store.Pos, error) {
 		return 0, err
 	}
 	d := *sn
-	d.doomed = true
+	if v.pendings.names(d.id) {
+		d.hidden = true // it goes when the last pending clone does
+	} else {
+		d.doomed = true
+	}
 	c := newChange()
 	defer c.free()
 	c.set(snapKey(d.id), d.encode())
@@ -309,6 +313,44 @@ func (s snapshots) Delete(view store.View) (store.Pos, error) {
 		return 0, err
 	}
 	v.snaps.update(func(m map[uint64]*snapshot) { m[d.id] = &d })
-	v.work.doom(d.id)
+	if d.doomed {
+		v.work.doom(d.id)
+	}
 	return pos, nil
+}
+
+// doomHidden deletes the hidden snapshots that no pending clone names any more, and reports whether
+// there were any.
+func (v *Volume) doomHidden() (bool, error) {
+	if !v.pendings.unpinned.Swap(false) {
+		return false, nil
+	}
+	v.epoch.Lock()
+	defer v.epoch.Unlock()
+	c := newChange()
+	defer c.free()
+	var doomed []*snapshot
+	for _, s := range *v.snaps.byID.Load() {
+		if s.hidden && !s.doomed && !v.pendings.names(s.id) {
+			d := *s
+			d.doomed = true
+			doomed = append(doomed, &d)
+			c.set(snapKey(d.id), d.encode())
+		}
+	}
+	if len(doomed) == 0 {
+		return false, nil
+	}
+	if _, err := v.commit(c); err != nil {
+		return false, err
+	}
+	v.snaps.update(func(m map[uint64]*snapshot) {
+		for _, d := range doomed {
+			m[d.id] = d
+		}
+	})
+	for _, d := range doomed {
+		v.work.doom(d.id)
+	}
+	return true, nil
 }

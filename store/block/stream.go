@@ -163,7 +163,7 @@ func always() bool { return true }
 func (s *stream) commit(c *change, z sizes, t store.Touch) (store.Pos, error) {
 	v, n := s.n.v, s.n
 	old := s.sizes()
-	touched := t != store.Touch{}
+	touched := t != store.Touch{} || c.cover != 0
 	if z == old && !touched {
 		if len(c.body) == 0 && len(c.refs) == c.done && len(c.parts) == 0 {
 			return store.Pos(v.log.Last()), nil
@@ -175,6 +175,7 @@ func (s *stream) commit(c *change, z sizes, t store.Touch) (store.Pos, error) {
 	unnamed := s == n.data
 	a := n.attrs()
 	a.touch(t)
+	a.cover = max(a.cover, c.cover)
 	if unnamed {
 		a.sizes = z
 	}
@@ -283,7 +284,7 @@ func (h *handle) Zero(off, n int64, t store.Touch) (store.Pos, error) {
 	if off < 0 || n < 0 {
 		return 0, store.ErrInvalid
 	}
-	b, err := h.enter(0, func() bool { return false })
+	b, err := h.enter(0, func() bool { return n > 2*chunkSize })
 	if err != nil {
 		return 0, err
 	}

@@ -107,7 +107,7 @@ func (r *rename) commit() (store.Pos, error) {
 	switch {
 	case r.name == "":
 		n.data = empty
-		n.streams[s.no] = s
+		n.keep(s)
 	case r.newName == "":
 		delete(n.streams, s.no)
 		n.data = s

@@ -49,12 +49,14 @@ type Volume struct {
 	inodes   inodeTable
 	chunks   chunkCache
 	space    space
+	pendings pendTable
 	coverGen atomic.Uint64 // bumped when the cover of some directory changed
 
 	disk    disk
 	work    house
 	cleaner cleaner
-	eager   bool // tests: clean whenever there is garbage
+	few     int                           // chunks that a change may touch one by one
+	eager   bool                          // tests: clean whenever there is garbage
 	wrote   struct{ moved atomic.Uint64 } // bytes
 }
 
@@ -64,7 +66,7 @@ var _ store.Volume = (*Volume)(nil)
 // store.ErrBusy: another process has it open.
 func Open(opt Options) (*Volume, error) {
 	opt = opt.withDefaults()
-	v := &Volume{opt: opt, out: opt.Logger, dead: make(chan struct{})}
+	v := &Volume{opt: opt, out: opt.Logger, dead: make(chan struct{}), few: fewChunks}
 	if err := v.open(); err != nil {
 		v.abandon()
 		return nil, fmt.Errorf("open volume %s: %w", opt.Dir, err)
@@ -100,6 +102,7 @@ func (v *Volume) open() error {
 	v.chunks.init(v, v.opt.CacheSize/2)
 	v.inodes.init()
 	v.space.init(v)
+	v.pendings.init()
 	v.snaps.init()
 	v.work.init(v)
 	v.cleaner.init(v)

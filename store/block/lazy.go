@@ -1,0 +1,229 @@
+package block
+
+import (
+	"slices"
+
+	"gabion/protocol/dtyp"
+	"gabion/store"
+)
+
+// fewChunks is how many chunks a clone or clearing handles one by one; beyond it
+// becomes a pending clone.
+const fewChunks = 64
+
+// chunkList lists the chunks of [off, off+n) that hold or may hold something: those
+// that the index knows, and those of pending clones.
+func (s *stream) chunkList(off, n int64) ([]uint32, error) {
+	if n <= 0 {
+		return nil, nil
+	}
+	first, last := uint32(off/chunkSize), uint32((off+n-1)/chunkSize)
+	if last-first < 4 {
+		var all []uint32
+		for i := first; i <= last; i++ {
+			all = append(all, i)
+		}
+		return all, nil
+	}
+	list, err := s.n.v.chunksOf(s.n.id, s.no, first, last)
+	ps := s.n.v.pendings.overlaps(streamRef{s.n.id, s.no}, first, last+1)
+	if len(ps) == 0 || err != nil {
+		return list, err
+	}
+	for _, p := range ps {
+		for i := max(p.first, first); i < p.end() && i <= last; i++ {
+			j, err := s.n.v.nextTouched(p, i)
+			if err != nil {
+				return nil, err
+			}
+			if i = j; i < p.end() && i <= last {
+				list = append(list, i)
+			}
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list), nil
+}
+
+// many reports whether chunks [from, to) are too many to be handled one by one:
+// more than a few are known, or some are pending.
+func (s *stream) many(from, to uint32) (bool, error) {
+	v := s.n.v
+	if len(v.pendings.overlaps(streamRef{s.n.id, s.no}, from, to)) > 0 {
+		return true, nil
+	}
+	if int(to-from) <= v.few {
+		return false, nil
+	}
+	n := 0
+	prefix := be.AppendUint32(key64(nil, kChunk, uint64(s.n.id)), s.no)
+	err := v.scan(prefix, chunkBody(nil, s.n.id, s.no, from), func(key, _ []byte) (bool, error) {
+		if be.Uint32(key[13:]) >= to {
+			return false, nil
+		}
+		n++
+		return n <= v.few, nil
+	})
+	return n > v.few, err
+}
+
+// wipe plans a pending clone of nothing for chunks [from, to).
+func (p *plan) wipe(from, to uint32) {
+	p.above = p.s.n.v.version
+	p.lazy = append(p.lazy, &pending{to: streamRef{p.s.n.id, p.s.no}, version: p.above, first: from, n: to - from})
+}
+
+// commitLazy commits the change with the pending clones that are part of it.
+func (p *plan) commitLazy(z sizes, t store.Touch) (store.Pos, error) {
+	if len(p.lazy) == 0 {
+		return p.s.commit(p.c, z, t)
+	}
+	v := p.s.n.v
+	v.pendings.cutting.Lock()
+	defer v.pendings.cutting.Unlock()
+	var e pendEdit
+	l := *v.snaps.live.Load()
+	limit := v.log.MaxPayload()
+	for _, q := range p.lazy {
+		p.c.room(limit, maxEdits)
+		// What it covers goes, unless a snapshot sees it.
+		for _, old := range v.pendings.overlaps(q.to, q.first, q.end()) {
+			if !l.within(old.version, q.version) {
+				e.cutAgain(p.c, old, q.first, q.end())
+			}
+		}
+	}
+	for _, q := range p.lazy {
+		p.c.room(limit, maxEdits)
+		e.add(p.c, q)
+	}
+	pos, err := p.s.commit(p.c, z, t)
+	if err != nil {
+		return 0, err
+	}
+	v.pendings.change(e.gone, e.new)
+	for _, q := range p.lazy {
+		v.invalidate(q)
+	}
+	v.work.poke()
+	return pos, nil
+}
+
+// cutAgain is cut for a pending clone that may have been cut in the same change.
+func (e *pendEdit) cutAgain(c *change, p *pending, from, to uint32) {
+	if !slices.Contains(e.gone, p) {
+		e.cut(c, p, from, to)
+		return
+	}
+	for _, rest := range slices.Clone(e.new) {
+		if rest.to == p.to && rest.version == p.version && rest.first < to && from < rest.end() {
+			e.new = slices.DeleteFunc(e.new, func(q *pending) bool { return q == rest })
+			c.del(rest.key())
+			if from > rest.first {
+				e.add(c, rest.slice(rest.first, from))
+			}
+			if to < rest.end() {
+				e.add(c, rest.slice(to, rest.end()))
+			}
+		}
+	}
+}
+
+// invalidate makes cached live chunks of a pending clone's target be loaded anew. Those that the plan itself
+// holds are outside the range.
+func (v *Volume) invalidate(p *pending) {
+	for _, c := range v.chunks.cached(func(id chunkID) bool {
+		return id.file == p.to.file && id.stream == p.to.no && id.view == store.Live && p.first <= id.chunk && id.chunk < p.end()
+	}) {
+		c.mu.Lock()
+		c.loaded = false
+		c.mu.Unlock()
+		c.unpin()
+	}
+}
+
+// cached returns the chunks in the cache that match, pinned.
+func (cc *chunkCache) cached(match func(chunkID) bool) []*chunk {
+	var out []*chunk
+	for i := range cc.shards {
+		s := &cc.shards[i]
+		s.mu.Lock()
+		for id, c := range s.all {
+			if match(id) {
+				c.pins.Add(1)
+				out = append(out, c)
+			}
+		}
+		s.mu.Unlock()
+	}
+	return out
+}
+
+// lazyClone is a clone that becomes pending clones. The epoch is held for writing, both
+// streams are locked.
+type lazyClone struct {
+	p      *plan
+	from   *stream
+	hidden *snapshot // taken for it, nil if the source is in a snapshot's view
+	view   uint64
+}
+
+// begin plans the hidden snapshot that keeps a live source as it is.
+func (z *lazyClone) begin() {
+	v := z.p.s.n.v
+	z.p.above = v.version
+	if z.from.n.view != store.Live {
+		z.view = uint64(z.from.n.view)
+		return
+	}
+	z.hidden = &snapshot{id: v.version + 1, hidden: true, taken: dtyp.FiletimeOf(v.opt.Now()), scope: []store.FileID{z.from.n.id}}
+	z.view, z.p.above = z.hidden.id, z.hidden.id
+	c := z.p.c
+	c.set(counterKey("version"), le.AppendUint64(nil, z.hidden.id))
+	c.set(snapKey(z.hidden.id), z.hidden.encode())
+	if z.from.n == z.p.s.n {
+		c.cover = z.hidden.id // goes with the other changes of its record
+	} else {
+		v.coverBy(c, []*inode{z.from.n}, z.hidden.id)
+	}
+}
+
+// add plans chunks [first, first+n) of the target as blocks of the source from off on.
+// Where the source is pending itself, its own source is named.
+func (z *lazyClone) add(first, n uint32, off int64) {
+	to := streamRef{z.p.s.n.id, z.p.s.no}
+	from := streamRef{z.from.n.id, z.from.no}
+	whole := &pending{to: to, version: z.p.above, first: first, n: n, from: from, view: z.view, off: off}
+	if off%chunkBlocks != 0 {
+		z.p.lazy = append(z.p.lazy, whole)
+		return
+	}
+	base := uint32(off / chunkBlocks) // of the source
+	t := &z.p.s.n.v.pendings
+	for i := uint32(0); i < n; {
+		p := t.lookup(from, base+i, maxVersion(z.from.n.view))
+		k := uint32(1)
+		if p != nil {
+			k = min(n-i, p.end()-base-i)
+		}
+		q := whole.slice(first+i, first+i+k)
+		if p != nil {
+			s := p.slice(base+i, base+i+k)
+			q.from, q.view, q.off = s.from, s.view, s.off
+		} else {
+			for i+k < n && t.lookup(from, base+i+k, maxVersion(z.from.n.view)) == nil {
+				k++
+			}
+			q = whole.slice(first+i, first+i+k)
+		}
+		z.p.lazy = append(z.p.lazy, q)
+		i += k
+	}
+}
+
+// committed does in memory what begin planned.
+func (z *lazyClone) committed() {
+	if z.hidden != nil {
+		z.p.s.n.v.covered([]*inode{z.from.n}, z.hidden)
+	}
+}

@@ -13,6 +13,7 @@ func (i *Identity) Token() *Token {
 	}
 	join(i.Groups...)
 	join(dtyp.Everyone, dtyp.Network)
+	t.Privileges = PrivilegeSet(SeChangeNotify) // what everyone has
 	if i.Anonymous {
 		return t
 	}
@@ -23,7 +24,6 @@ func (i *Identity) Token() *Token {
 	if i.Mechanism == "NTLM" {
 		join(dtyp.NTLMAuthentication)
 	}
-	t.Privileges = PrivilegeSet(SeChangeNotify)
 	return i.roles.At(t, Array)
 }
 

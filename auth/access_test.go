@@ -9,7 +9,6 @@ import (
 var (
 	domain = dtyp.MakeSID(5, 21, 1, 2, 3)
 	alice  = domain.WithRID(1001)
-	bob    = domain.WithRID(1002)
 	staff  = domain.WithRID(2001)
 )
 

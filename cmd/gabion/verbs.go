@@ -2,10 +2,8 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"strings"
 
@@ -192,10 +190,4 @@ func indented(w io.Writer, out json.RawMessage) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	return enc.Encode(out)
-}
-
-// isRefused reports whether the server said no, as against not being there.
-func isRefused(err error) bool {
-	var e *admin.Error
-	return errors.As(err, &e) && e.Status != http.StatusInternalServerError
 }

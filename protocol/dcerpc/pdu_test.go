@@ -61,8 +61,10 @@ func TestStringsAndPointers(t *testing.T) {
 	if n := r.Count(4); n != 2 {
 		t.Fatalf("count %d", n)
 	}
-	if !r.Pointer() || !r.Pointer() || r.Pointer() {
-		t.Fatal("pointers")
+	for i, want := range []bool{true, true, false} {
+		if r.Pointer() != want {
+			t.Fatalf("pointer %d is not %v", i, want)
+		}
 	}
 	if a, b := r.String(), r.String(); a != "a" || b != "Grüße" || r.Err() != nil {
 		t.Errorf("%q %q %v", a, b, r.Err())

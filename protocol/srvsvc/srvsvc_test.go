@@ -29,7 +29,7 @@ func TestShareEnumLevel1(t *testing.T) {
 		t.Fatalf("%+v, %v", v, err)
 	}
 	r := dcerpc.NewReader(v.EncodeShareEnum([]Share{{Name: "vms", Remark: "disks"}, {Name: "IPC$", Type: TypeIPC | TypeSpecial}}))
-	if r.Uint32() != 1 || r.Uint32() != 1 || !r.Pointer() || r.Uint32() != 2 || !r.Pointer() || r.Count(12) != 2 {
+	if r.Uint64() != 1<<32|1 || !r.Pointer() || r.Uint32() != 2 || !r.Pointer() || r.Count(12) != 2 {
 		t.Fatal("the container is wrong")
 	}
 	var types []uint32

@@ -100,6 +100,10 @@ func (e *ntlmExchange) authenticate(token []byte) (*Identity, error) {
 	if err != nil {
 		return nil, e.refuse(a.User, ntstatus.LogonFailure, "not an NTLMv2 response")
 	}
+	// Windows looks at the form of the response before it looks at the password.
+	if _, err := ntlm.FindAv(response.AvPairs, ntlm.AvFlags); err != nil {
+		return nil, ntstatus.InvalidParameter
+	}
 	// A client may drop what it offered, never add to it.
 	flags := a.Flags & e.flags
 	base, user, err := e.m.Users.verify(a.User, func(h ntlm.Hash) ([16]byte, bool) {

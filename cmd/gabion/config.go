@@ -31,6 +31,7 @@ type settings struct {
 	Keytab     string   `toml:"keytab"`
 	LogLevel   string   `toml:"log-level"`
 	TestVFS    string   `toml:"-"`
+	TestMode   bool     `toml:"-"`
 }
 
 func (s *settings) flags(f *pflag.FlagSet) {

@@ -58,6 +58,8 @@ func serveCommand() *cobra.Command {
 	c.Flags().StringVar(&file, "config", "", "TOML file with the same names as the flags")
 	c.Flags().StringVar(&s.TestVFS, "test-vfs", "", "keep the volume on a faulty test file system")
 	_ = c.Flags().MarkHidden("test-vfs")
+	c.Flags().BoolVar(&s.TestMode, "test-mode", false, "let null sessions in and answer the control codes of Samba's test-suite that disturb a server")
+	_ = c.Flags().MarkHidden("test-mode")
 	return c
 }
 
@@ -87,6 +89,9 @@ func (s settings) plan() (*plan, error) {
 	note(err)
 	p.encryption, err = server.ParseEncryption(s.Encryption)
 	note(err)
+	if s.TestMode && (s.Admin != "" || s.Realm != "" || s.Keytab != "") {
+		note(errors.New("--test-mode lets anybody disturb the server: it is refused together with production flags"))
+	}
 	if s.Capacity != "" {
 		p.capacity, err = parseSize(s.Capacity)
 		note(err)
@@ -182,11 +187,11 @@ func (a *array) openServer() error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	started := time.Now()
-	acceptor := auth.NewAcceptor(&auth.NTLM{Users: a.users, Name: name, Log: a.log})
+	acceptor := auth.NewAcceptor(&auth.NTLM{Users: a.users, Name: name, Anonymous: a.TestMode, Log: a.log})
 	var err error
 	a.srv, err = server.New(server.Config{
 		Name: name, GUID: a.volume.Info().GUID,
-		Signing: a.signing, Encryption: a.encryption,
+		Signing: a.signing, Encryption: a.encryption, Anonymous: a.TestMode, TestMode: a.TestMode,
 		Auth: server.Accepting(acceptor),
 		Pipes: &rpc.Host{Name: name, Workgroup: "WORKGROUP", Comment: "Gabion storage array", Started: started,
 			Users: a.users, Authenticator: acceptor},

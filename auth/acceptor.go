@@ -3,6 +3,8 @@ package auth
 import (
 	"encoding/asn1"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"gabion/protocol/dtyp"
 	"gabion/protocol/krb5"
@@ -119,7 +121,7 @@ func (e *Exchange) start(token []byte) ([]byte, *Identity, error) {
 	if bare := bareMechanism(token); bare != nil {
 		m := e.a.find(bare)
 		if m == nil {
-			return nil, nil, ntstatus.LogonFailure
+			return nil, nil, e.a.nothingInCommon(bare)
 		}
 		e.state, e.mech = stateRaw, m.Begin(e.from)
 		return e.mech.Step(token)
@@ -146,7 +148,33 @@ func (e *Exchange) start(token []byte) ([]byte, *Identity, error) {
 		}
 		return e.advance(init.Token, init.MIC, true)
 	}
-	return nil, nil, ntstatus.LogonFailure
+	return nil, nil, e.a.nothingInCommon(init.Mechs...)
+}
+
+var mechanismNames = map[string]string{
+	spnego.NTLMSSP.String(): "NTLM", spnego.Kerberos.String(): "Kerberos", spnego.MSKerberos.String(): "Kerberos", spnego.NegoEx.String(): "NegoEx",
+}
+
+// nothingInCommon refuses a client that offers none of our mechanisms.
+func (a *Acceptor) nothingInCommon(offered ...asn1.ObjectIdentifier) error {
+	list := func(oids []asn1.ObjectIdentifier) string {
+		var names []string
+		for _, oid := range oids {
+			name := mechanismNames[oid.String()]
+			if name == "" {
+				name = oid.String()
+			}
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+		return strings.Join(names, " or ")
+	}
+	var ours []asn1.ObjectIdentifier
+	for _, m := range a.mechs {
+		ours = append(ours, m.OID())
+	}
+	return &Refusal{Status: ntstatus.LogonFailure, Mechanism: list(offered), Why: "only " + list(ours) + " is accepted"}
 }
 
 // bareMechanism tells whose token that is, nil if it is SPNEGO's.

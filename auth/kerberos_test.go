@@ -172,7 +172,8 @@ func TestKerberosWithoutSPNEGO(t *testing.T) {
 	if _, err := cl.Finish(answer); err != nil {
 		t.Error(err)
 	}
-	if _, _, err := NewAcceptor(&NTLM{Users: testUsers(t)}).Begin(somewhere).Step(cl.Request(time.Now())); !errors.Is(err, ntstatus.LogonFailure) {
+	if _, _, err := NewAcceptor(&NTLM{Users: testUsers(t)}).Begin(somewhere).Step(cl.Request(time.Now())); !errors.Is(err, ntstatus.LogonFailure) ||
+		err.Error() != "Kerberos logon refused: only NTLM is accepted" {
 		t.Errorf("without Kerberos: %v", err)
 	}
 }

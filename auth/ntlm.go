@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/asn1"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -27,7 +28,7 @@ type NTLM struct {
 	Name string
 	// Anonymous lets clients in that name no user.
 	Anonymous bool
-	Log       *slog.Logger
+	Log       *slog.Logger // nil: none
 }
 
 // OID is NTLMSSP's.
@@ -153,11 +154,23 @@ func (e *ntlmExchange) anonymous() (*Identity, error) {
 	return anonymousIdentity("NTLM"), nil
 }
 
+// refuse says why, in the one line that the server logs.
 func (e *ntlmExchange) refuse(user string, err error, why string) error {
-	if e.m.Log != nil {
-		e.m.Log.Info("logon refused", "user", user, "client", e.from.String(), "mechanism", "NTLM", "status", err.Error(), "why", why)
+	r := &Refusal{Status: ntstatus.LogonFailure, Mechanism: "NTLM", User: user, Why: why}
+	errors.As(err, &r.Status)
+	if r.Status == ntstatus.AccountLockedOut && e.m.Log != nil {
+		e.m.Log.Warn("a locked account is tried", "user", user, "client", e.from.String())
 	}
-	return err
+	if why == "" {
+		r.Why = ntlmCauses[r.Status]
+	}
+	return r
+}
+
+var ntlmCauses = map[ntstatus.Status]string{
+	ntstatus.LogonFailure:     "unknown user or wrong password",
+	ntstatus.AccountLockedOut: "too many wrong passwords in a row",
+	ntstatus.AccountDisabled:  "the account is disabled",
 }
 
 func (e *ntlmExchange) Sign(message []byte) []byte {

@@ -35,6 +35,7 @@ type Log struct {
 
 	durable atomic.Uint64 // highest durable position
 	seq     atomic.Uint64 // highest seq ever given out
+	broken  []*slot       // whose head Open could not read, though there is something
 
 	mu      sync.Mutex // guards everything below
 	last    Pos        // highest position given out

@@ -260,21 +260,8 @@ func TestDamageAheadOfALongSync(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	f, err := fs.OpenReadWrite("log/00000000.seg", vfs.WriteCategoryUnspecified)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var b [1]byte
-	const at = 17*BlockSize + 200 // in the header of the second group
-	if _, err := f.ReadAt(b[:], at); err != nil {
-		t.Fatal(err)
-	}
-	b[0] ^= 4
-	if _, err := f.WriteAt(b[:], at); err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
-	l, err = Open(Options{FS: fs, Dir: "log", Volume: testVolume, SegmentSize: 256 << 10})
+	breakAt(t, fs, "log/00000000.seg", 17*BlockSize+200, 0) // in the header of the second group
+	l, err := Open(Options{FS: fs, Dir: "log", Volume: testVolume, SegmentSize: 256 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,5 +269,85 @@ func TestDamageAheadOfALongSync(t *testing.T) {
 	var damage *DamageError
 	if !errors.As(err, &damage) {
 		t.Errorf("replay: %v, want a DamageError", err)
+	}
+}
+
+// breakAt flips a bit of a file, or clears n bytes of it.
+func breakAt(t *testing.T, fs vfs.FS, name string, at int64, n int) {
+	t.Helper()
+	f, err := fs.OpenReadWrite(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	p := make([]byte, max(n, 1))
+	if n == 0 {
+		if _, err := f.ReadAt(p, at); err != nil {
+			t.Fatal(err)
+		}
+		p[0] ^= 4
+	}
+	if _, err := f.WriteAt(p, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A segment whose head is damaged is missed, also when it is the last one.
+func TestDamagedHead(t *testing.T) {
+	fs := vfs.NewMem()
+	l, _ := openTest(t, fs)
+	var mu sync.Mutex
+	for i := range 40 { // into the second segment
+		pos, _, _ := add(t, l, &mu, nil, fill(uint64(i), 2*BlockSize), false)
+		if err := l.Wait(pos); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	breakAt(t, fs, "log/00000001.seg", 200, 0)
+	l, err := Open(Options{FS: fs, Dir: "log", Volume: testVolume, SegmentSize: 256 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = l.Replay(0, func(*Record) error { return nil })
+	var damage *DamageError
+	if !errors.As(err, &damage) {
+		t.Errorf("replay: %v, want a DamageError", err)
+	}
+}
+
+// What a crash left behind a lost group stays dead, also when new groups of the same size
+// take the lost one's place.
+func TestNothingComesBackToLife(t *testing.T) {
+	fs := vfs.NewMem()
+	l, _ := openTest(t, fs)
+	var mu sync.Mutex
+	first, _, _ := add(t, l, &mu, []byte("lost"), nil, false)
+	l.mu.Lock()
+	l.open = nil // the next record begins a group
+	l.mu.Unlock()
+	second, _, _ := add(t, l, &mu, []byte("left behind"), nil, false)
+	if err := l.Wait(second); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	breakAt(t, fs, "log/00000000.seg", 0, BlockSize) // the crash
+	l, got := openTest(t, fs)
+	if len(got) != 0 {
+		t.Fatalf("%d records without the first", len(got))
+	}
+	again, _, _ := add(t, l, &mu, []byte("new!"), nil, false)
+	if again != first {
+		t.Fatalf("position %d, want %d", again, first)
+	}
+	if err := l.Wait(again); err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	_, got = openTest(t, fs)
+	if len(got) != 1 || string(got[0].body) != "new!" {
+		t.Errorf("replayed %d records", len(got))
 	}
 }

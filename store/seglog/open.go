@@ -3,6 +3,7 @@ package seglog
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -88,6 +89,9 @@ func (l *Log) openSlots(nums []uint32) error {
 			return err
 		}
 		if !ok || l.table.used[h.seq] != nil {
+			if !ok && [BlockSize]byte(buf) != [BlockSize]byte{} {
+				l.broken = append(l.broken, s)
+			}
 			l.table.free = append(l.table.free, s)
 			continue
 		}
@@ -173,6 +177,10 @@ func (l *Log) Start(live map[uint64]uint32, last Pos, every time.Duration) error
 			}
 		}
 	}
+	// A crash may have left groups of segments whose heads never reached the disk.
+	// Their numbers must not be given out again, or such a group could follow on a
+	// new one and come to life.
+	l.seq.Add(1 + rand.Uint64N(1<<24))
 	l.last = last
 	l.durable.Store(last)
 	l.done = make(chan struct{})

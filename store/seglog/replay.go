@@ -122,6 +122,18 @@ func (l *Log) laterSynced(segs []Segment, off int64) (Pos, error) {
 		}
 		o = 0
 	}
+	for _, s := range l.broken {
+		// A torn head, or damage to one: then the groups behind it know better.
+		for o := int64(BlockSize); o < l.opt.SegmentSize; o += BlockSize {
+			h, ok, err := l.header(s, o, buf)
+			if err != nil {
+				return 0, err
+			}
+			if ok && h.seq > segs[0].Seq && h.stream == streamRecords {
+				known = max(known, h.synced)
+			}
+		}
+	}
 	return known, nil
 }
 

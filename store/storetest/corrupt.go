@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -92,14 +93,14 @@ func victimOf(e Engine, seed uint64) (*victim, error) {
 		return vol.Sync()
 	}
 	v := &victim{e: e, rng: rng, base: base}
+	var before map[place]string
 	if err := work(60 + rng.IntN(100)); err != nil {
 		return nil, err
 	}
 	if rng.IntN(2) == 0 {
 		err = vol.Close()
-		v.bytes = places(base, "/")
 	} else {
-		v.bytes = places(base, "/")
+		before = places(base, "/")
 		for range 3 { // so that the log ends somewhere else
 			if err := work(10); err != nil {
 				return nil, err
@@ -116,23 +117,29 @@ func victimOf(e Engine, seed uint64) (*victim, error) {
 		return nil, err
 	}
 	vol.Close() // if it was not
+	for at, data := range places(base, "/") {
+		if before == nil || before[at] == data {
+			v.bytes = append(v.bytes, at)
+		}
+	}
+	slices.SortFunc(v.bytes, func(a, b place) int { return cmp.Or(strings.Compare(a.path, b.path), cmp.Compare(a.off, b.off)) })
 	return v, nil
 }
 
-// places lists the stretches of all files that are not zeros.
-func places(fs vfs.FS, dir string) (out []place) {
+// places returns the stretches of all files that are not zeros.
+func places(fs vfs.FS, dir string) map[place]string {
+	out := map[place]string{}
 	names, err := fs.List(dir)
 	if err != nil {
-		return nil
+		return out
 	}
-	slices.Sort(names)
 	for _, name := range names {
 		path := fs.PathJoin(dir, name)
 		fi, err := fs.Stat(path)
 		switch {
 		case err != nil || strings.HasPrefix(name, ".staging"):
 		case fi.IsDir():
-			out = append(out, places(fs, path)...)
+			maps.Copy(out, places(fs, path))
 		default:
 			data, err := readFile(fs, path)
 			if err != nil {
@@ -141,7 +148,7 @@ func places(fs vfs.FS, dir string) (out []place) {
 			for at := 0; at < len(data); at += 64 {
 				p := data[at:min(at+64, len(data))]
 				if !allZero(p) {
-					out = append(out, place{path, int64(at), int64(len(p))})
+					out[place{path, int64(at), int64(len(p))}] = string(p)
 				}
 			}
 		}

@@ -14,6 +14,10 @@ import (
 const (
 	defaultData   = "./gabion-data"
 	defaultListen = "127.0.0.1:4450"
+
+	// Values of --ntlm.
+	ntlmDeny       = "deny"
+	ntlmLocalUsers = "local-users"
 )
 
 // settings are what `gabion serve` runs with: the configuration file's keys and
@@ -29,6 +33,7 @@ type settings struct {
 	Capacity   string   `toml:"capacity"`
 	Realm      string   `toml:"realm"`
 	Keytab     string   `toml:"keytab"`
+	NTLM       string   `toml:"ntlm"`
 	LogLevel   string   `toml:"log-level"`
 	TestVFS    string   `toml:"-"`
 	TestMode   bool     `toml:"-"`
@@ -44,6 +49,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.Capacity, "capacity", "", "size of the volume, such as 500G (default: what the disk offers)")
 	f.StringVar(&s.Realm, "realm", "", "Kerberos realm")
 	f.StringVar(&s.Keytab, "keytab", "", "keytab of the array's account")
+	f.StringVar(&s.NTLM, "ntlm", ntlmLocalUsers, "deny, or local-users to let local users log on by NTLM")
 	f.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
 }
 
@@ -80,6 +86,7 @@ func (s *settings) load(file string, f *pflag.FlagSet) error {
 	take("capacity", &s.Capacity, from.Capacity)
 	take("realm", &s.Realm, from.Realm)
 	take("keytab", &s.Keytab, from.Keytab)
+	take("ntlm", &s.NTLM, from.NTLM)
 	take("log-level", &s.LogLevel, from.LogLevel)
 	if !f.Changed("share") {
 		s.Share = from.Share

@@ -120,8 +120,13 @@ func (s settings) plan() (*plan, error) {
 	if s.Admin != "" {
 		note(errors.New("--admin: this version answers administrators on DATA/admin.sock only"))
 	}
-	if s.Realm != "" || s.Keytab != "" {
-		note(errors.New("--realm, --keytab: this version does not accept Kerberos yet"))
+	switch {
+	case s.NTLM != ntlmDeny && s.NTLM != ntlmLocalUsers:
+		note(fmt.Errorf("--ntlm: %q is neither deny nor local-users", s.NTLM))
+	case s.NTLM == ntlmDeny && s.Keytab == "":
+		note(errors.New("--ntlm deny without --keytab lets nobody in"))
+	case s.Realm != "" && s.Keytab == "":
+		note(errors.New("--realm needs --keytab, the key table of the array's account"))
 	}
 	p.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	return p, errors.Join(problems...)
@@ -132,6 +137,7 @@ type array struct {
 	*plan
 	volume   *block.Volume
 	users    *auth.Users
+	identity *identity
 	srv      *server.Server
 	system   *admin.System
 	listener net.Listener
@@ -187,14 +193,16 @@ func (a *array) openServer() error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	started := time.Now()
-	acceptor := auth.NewAcceptor(&auth.NTLM{Users: a.users, Name: name, Anonymous: a.TestMode, Log: a.log})
 	var err error
+	if a.identity, err = a.openIdentity(name); err != nil {
+		return err
+	}
 	a.srv, err = server.New(server.Config{
 		Name: name, GUID: a.volume.Info().GUID,
 		Signing: a.signing, Encryption: a.encryption, Anonymous: a.TestMode, TestMode: a.TestMode,
-		Auth: server.Accepting(acceptor),
+		Auth: server.Accepting(a.identity.acceptor),
 		Pipes: &rpc.Host{Name: name, Workgroup: "WORKGROUP", Comment: "Gabion storage array", Started: started,
-			Users: a.users, Authenticator: acceptor},
+			Users: a.users, Authenticator: a.identity.acceptor},
 		Log:     a.log,
 		Metrics: registry,
 	})
@@ -210,7 +218,7 @@ func (a *array) openServer() error {
 			}
 		},
 	})
-	shares, err := admin.OpenShareBook(a.srv, objects.Mount(a.volume), a.users, a.shares)
+	shares, err := admin.OpenShareBook(a.srv, objects.Mount(a.volume), a.identity.names, a.shares)
 	if err != nil {
 		return err
 	}
@@ -221,6 +229,7 @@ func (a *array) openServer() error {
 	a.system = &admin.System{
 		Version: version, Started: started, Listen: a.listener.Addr().String(),
 		Server: a.srv, Volume: a.volume, Users: a.users, Shares: shares,
+		Roles: a.identity.roles, Names: a.identity.names, Verify: a.identity.authVerify,
 		Audit:   slog.New(slog.NewJSONHandler(a.audit, nil)),
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Check:   a.check,
@@ -290,6 +299,9 @@ func (a *array) close() (err error) {
 	}
 	if a.socket != nil {
 		a.socket.Close()
+	}
+	if a.identity != nil {
+		a.identity.close()
 	}
 	if a.volume != nil {
 		err = a.volume.Close()

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ const shareBucket = "shares"
 type ShareBook struct {
 	srv   *server.Server
 	vol   *object.Volume
-	users *auth.Users
+	names *auth.Names
 
 	mu    sync.Mutex // guards specs
 	specs map[string]ShareSpec
@@ -72,8 +73,8 @@ type ShareBook struct {
 
 // OpenShareBook adds the given shares, and the kept ones unless one of the same
 // name is given, to the server.
-func OpenShareBook(srv *server.Server, vol *object.Volume, users *auth.Users, given []ShareSpec) (*ShareBook, error) {
-	b := &ShareBook{srv: srv, vol: vol, users: users, specs: map[string]ShareSpec{}}
+func OpenShareBook(srv *server.Server, vol *object.Volume, names *auth.Names, given []ShareSpec) (*ShareBook, error) {
+	b := &ShareBook{srv: srv, vol: vol, names: names, specs: map[string]ShareSpec{}}
 	for _, s := range given {
 		if err := b.serve(s); err != nil {
 			return nil, err
@@ -113,7 +114,15 @@ func (b *ShareBook) List() []ShareSpec {
 	return list
 }
 
-// Kept lists those that Add made.
+// Find returns the share of that name, ignoring case.
+func (b *ShareBook) Find(name string) (ShareSpec, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s, ok := b.specs[strings.ToUpper(name)]
+	return s, ok
+}
+
+// keep remembers a share for the starts to come.
 func (b *ShareBook) keep(s ShareSpec) error {
 	value, err := json.Marshal(s)
 	if err != nil {
@@ -216,31 +225,15 @@ func (b *ShareBook) security(s ShareSpec) (*dtyp.SecurityDescriptor, error) {
 	}
 	var aces []dtyp.ACE
 	for _, p := range s.Allow {
-		sid, err := b.principal(p)
+		who, err := b.names.ByName(context.Background(), p)
 		if err != nil {
-			return nil, fmt.Errorf("share %q: allow=%s: %w", s.Name, p, err)
+			return nil, fmt.Errorf("share %q: allow=%s: %w; a SID always works", s.Name, p, err)
 		}
-		aces = append(aces, dtyp.ACE{Type: dtyp.AccessAllowed, Mask: dtyp.FileAllAccess, SID: sid})
+		aces = append(aces, dtyp.ACE{Type: dtyp.AccessAllowed, Mask: dtyp.FileAllAccess, SID: who.SID})
 	}
 	return &dtyp.SecurityDescriptor{
 		Control: dtyp.SelfRelative | dtyp.DACLPresent,
 		Owner:   dtyp.BuiltinAdministrators, Group: dtyp.BuiltinAdministrators,
 		DACL: dtyp.NewACL(aces...),
 	}, nil
-}
-
-// principal finds a local user, a local group, a well-known name or a SID.
-func (b *ShareBook) principal(name string) (dtyp.SID, error) {
-	if sid, err := dtyp.ParseSID(name); err == nil {
-		return sid, nil
-	}
-	if u, err := b.users.Find(name); err == nil {
-		return u.SID, nil
-	}
-	for _, w := range dtyp.WellKnownSIDs {
-		if strings.EqualFold(w.Name, name) || strings.EqualFold(w.Domain+`\`+w.Name, name) {
-			return w.SID, nil
-		}
-	}
-	return dtyp.SID{}, errors.New("no such user or group; a SID always works")
 }

@@ -19,9 +19,13 @@ type System struct {
 	Server  *server.Server
 	Volume  store.Volume
 	Users   *auth.Users
+	Roles   *auth.Roles
+	Names   *auth.Names
 	Shares  *ShareBook
 	Audit   *slog.Logger
 	Metrics http.Handler // nil: none
+	// Verify tests the array's membership of a domain.
+	Verify func(ctx context.Context, host string) (any, error)
 	// Check verifies the running volume; see block.Check.
 	Check func(ctx context.Context, report func(Damage)) (CheckResult, error)
 	// Stats are the store's inner figures; nil when the engine has none.
@@ -46,7 +50,7 @@ type CheckResult struct {
 // Operations is the table. Rows of one noun are together in the file of its name.
 func Operations() []Operation {
 	var all []Operation
-	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, sessionOperations, volumeOperations} {
+	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, roleOperations, sessionOperations, volumeOperations} {
 		all = append(all, rows...)
 	}
 	return all

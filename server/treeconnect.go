@@ -12,7 +12,11 @@ import (
 // treeConnect is [MS-SMB2] 3.3.5.7.
 func treeConnect(r *request) {
 	var req smb2.TreeConnectRequest
-	if req.Decode(r.msg) != nil {
+	decode := req.Decode
+	if r.dialect() != Dialect311 {
+		decode = req.DecodeWithoutExtension
+	}
+	if decode(r.msg) != nil {
 		r.fail(ntstatus.InvalidParameter)
 		return
 	}

@@ -1,0 +1,185 @@
+package server
+
+import (
+	"net"
+	"runtime"
+	"sync"
+	"testing"
+
+	"gabion/protocol/ntstatus"
+	"gabion/protocol/smb2"
+)
+
+// TestEverythingIsGivenBack ends connections in every state a client can leave them
+// in: afterwards the server holds nothing.
+func TestEverythingIsGivenBack(t *testing.T) {
+	s, addr := startServer(t, nil)
+	idle := runtime.NumGoroutine()
+	leave := []func(p *peer){
+		func(p *peer) {},
+		func(p *peer) { p.nc.Write([]byte{0, 0, 1}) },
+		func(p *peer) { p.negotiate(Dialect311) },
+		func(p *peer) { p.negotiate(Dialect311); p.setup("again alice", 0, 0) },
+		func(p *peer) { p.negotiate(Dialect311); p.setup("stranger", 0, 0) },
+		func(p *peer) { p.negotiate(Dialect311); p.login("alice"); p.mount(IPC) },
+		func(p *peer) {
+			p.negotiate(Dialect311)
+			p.login("alice")
+			p.mount(IPC)
+			id := p.open("mute")
+			for range 5 {
+				p.write(p.message(smb2.CommandRead, &smb2.ReadRequest{FileID: id, Length: 100}))
+				expect(p.t, "READ", p.status(), ntstatus.Pending)
+			}
+		},
+		func(p *peer) {
+			p.negotiate(Dialect311)
+			p.login("alice")
+			p.mount(IPC)
+			id := p.open("echo")
+			for range 20 {
+				p.write(p.message(smb2.CommandWrite, &smb2.WriteRequest{FileID: id, Data: make([]byte, 60000)}))
+			}
+		},
+		func(p *peer) {
+			p.negotiate(Dialect311)
+			p.login("alice")
+			p.write(p.message(0x77, echoBody()))
+		},
+		func(p *peer) {
+			p.negotiate(Dialect311)
+			p.login("alice")
+			p.mount(IPC)
+			p.write(compound(p.message(smb2.CommandCreate, createOf("mute")),
+				p.message(smb2.CommandRead, &smb2.ReadRequest{FileID: smb2.AnyFileID, Length: 9}, related)))
+		},
+	}
+	var all sync.WaitGroup
+	for _, f := range leave {
+		for range 8 {
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				nc, err := net.Dial("tcp", addr)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				p := &peer{t: t, nc: nc}
+				f(p)
+				nc.Close()
+			}()
+		}
+	}
+	all.Wait()
+	s.open.Wait()
+	s.Close()
+	if n := s.budget.taken.Load(); n != 0 {
+		t.Errorf("%d credits of the payload budget are lost", n)
+	}
+	if n := s.opens.count(); n != 0 {
+		t.Errorf("%d opens are left", n)
+	}
+	if n := len(s.sessions.all()); n != 0 {
+		t.Errorf("%d sessions are left", n)
+	}
+	if n := len(s.perIP) + len(s.conns) + len(s.clients) + s.unauth; n != 0 {
+		t.Errorf("%d entries of connections are left", n)
+	}
+	if n := s.Share(IPC).Uses(); n != 0 {
+		t.Errorf("%d uses of IPC$ are left", n)
+	}
+	for range 1000 {
+		if runtime.NumGoroutine() <= idle {
+			return
+		}
+		runtime.Gosched()
+	}
+	if n := runtime.NumGoroutine(); n > idle {
+		t.Errorf("%d goroutines, %d at the beginning", n, idle)
+	}
+}
+
+// FuzzFrames gives a connection with a session and an open pipe one frame after the
+// other: whatever they are, nothing panics and everything is given back.
+func FuzzFrames(f *testing.F) {
+	p := &peer{t: f, session: 1, tree: 1}
+	p.next = 0
+	id := smb2.FileID{Persistent: 1, Volatile: 1}
+	for _, m := range [][]byte{
+		p.message(smb2.CommandEcho, echoBody()),
+		p.message(smb2.CommandSessionSetup, &smb2.SessionSetupRequest{SecurityBuffer: []byte("alice")}),
+		p.message(smb2.CommandTreeConnect, &smb2.TreeConnectRequest{Path: []byte("\\\x00\\\x00a\x00\\\x00I\x00P\x00C\x00$\x00")}),
+		p.message(smb2.CommandCreate, createOf("echo")),
+		p.message(smb2.CommandRead, &smb2.ReadRequest{FileID: id, Length: 10}),
+		p.message(smb2.CommandWrite, &smb2.WriteRequest{FileID: id, Data: []byte("x")}),
+		p.message(smb2.CommandIoctl, &smb2.IoctlRequest{FileID: id, CtlCode: smb2.FsctlPipeTransceive, Input: []byte("x"), MaxOutputResponse: 9, Flags: 1}),
+		p.message(smb2.CommandQueryInfo, &smb2.QueryInfoRequest{FileID: id, InfoType: smb2.InfoFile, FileInfoClass: 5, OutputBufferLength: 100}),
+		p.message(smb2.CommandCancel, echoBody()),
+		p.message(smb2.CommandLogoff, echoBody()),
+		compound(p.message(smb2.CommandCreate, createOf("mute")), p.message(smb2.CommandRead, &smb2.ReadRequest{FileID: smb2.AnyFileID, Length: 1}, related),
+			p.message(smb2.CommandClose, &smb2.CloseRequest{FileID: smb2.AnyFileID}, related)),
+	} {
+		f.Add(m)
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		if len(frame) < 4 || len(frame) > 128<<10 {
+			return
+		}
+		c, b := fuzzConn(t)
+		// What names a session, a tree or an open gets to name the one there is.
+		if len(frame) >= smb2Header && frame[40] == 1 {
+			smb2.Header(frame[:smb2Header]).SetSessionID(b.session)
+		}
+		buf := newBuffer(len(frame))
+		message := buf.mem[:copy(buf.mem, frame)]
+		c.receive(buf, message)
+		c.server.pool.close()
+		c.cancelAll()
+		if ch := c.channel(b.session); ch != nil {
+			ch.session.close(ReasonSessionLost, nil)
+		}
+		c.out.close()
+		if n := c.active.Load(); n != 2 {
+			t.Fatalf("%d chains are left", n-2)
+		}
+		if n := c.server.budget.taken.Load(); n != 0 {
+			t.Fatalf("%d credits are lost", n)
+		}
+		if n := c.server.opens.count(); n != 0 {
+			t.Fatalf("%d opens are left", n)
+		}
+	})
+}
+
+// fuzzConn is a connection to nowhere with a session that need not sign, a tree and a pipe.
+func fuzzConn(t *testing.T) (*conn, *peer) {
+	s, err := New(Config{Auth: believer{}, Pipes: testPipes{}, Signing: SigningEnabled, Anonymous: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { close(s.stop); s.serving.Wait() })
+	c := &conn{server: s, net: quiet{}, window: newWindow()}
+	s.budget.force(1)
+	c.dialect, c.multiCredit, c.maxIO, c.client = Dialect302, true, 8<<20, clientID{1}
+	c.authenticated.Store(true)
+	c.active.Store(2)
+	c.out.init(c)
+	c.out.writing = true
+	ses := &session{server: s, dialect: c.dialect, client: c.client, opens: map[uint64]*open{}}
+	ses.identity.Store(&Identity{Token: nil, User: "fuzz"})
+	s.sessions.add(ses)
+	ses.state.Store(uint32(sessionValid))
+	ch := &channel{session: ses, conn: c}
+	ses.channels = []*channel{ch}
+	c.addChannel(ch)
+	tr := &tree{session: ses, share: s.Share(IPC)}
+	tr.share.uses.Add(1)
+	ses.addTree(tr)
+	r := &request{conn: c, session: ses, tree: tr}
+	pipe, _ := testPipes{}.Open("echo", PipeCaller{})
+	if _, status := r.newOpen(&pipeOpen{name: "echo", pipe: pipe}, 0); status != ntstatus.Success {
+		t.Fatal(status)
+	}
+	return c, &peer{session: ses.id, tree: tr.id}
+}

@@ -312,7 +312,7 @@ func (l *Log) prepare() {
 	if _, free := l.table.counts(); free > 0 {
 		return
 	}
-	if s, err := l.create(); err == nil {
+	if s, err := l.create(l.fills()); err == nil {
 		l.table.mu.Lock()
 		l.table.free = append(l.table.free, s)
 		l.table.mu.Unlock()

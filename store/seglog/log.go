@@ -18,7 +18,7 @@ type Options struct {
 	SegmentSize int64
 	// Buffer bounds the bytes that wait to be written; 0 is 32 MiB.
 	Buffer int64
-	// Prewrite fills new segments with zeros.
+	// Prewrite fills new segments with zeros, unless the log streams.
 	Prewrite bool
 	// Failed is called once, when a write or sync failed and the log stopped.
 	Failed func(error)
@@ -58,6 +58,7 @@ type Log struct {
 	closing bool
 	done    chan struct{}
 	stats   Stats
+	asked   Stats // when fills was asked last
 }
 
 // Stats counts what the log did.
@@ -281,7 +282,7 @@ func (l *Log) recycle() {
 			keep = append(keep, s)
 			continue
 		}
-		if len(l.spare) < 4 {
+		if int64(len(l.spare)) < max(4, l.opt.Buffer/slabSize) {
 			l.spare = append(l.spare, s.buf[:0])
 		}
 	}

@@ -80,7 +80,7 @@ func (l *Log) openSlots(nums []uint32) error {
 		}
 		if fi.Size() < l.opt.SegmentSize {
 			// Its creation did not finish; nothing was ever in it.
-			if err := l.prewrite(f); err != nil {
+			if err := l.prewrite(f, l.opt.Prewrite); err != nil {
 				return err
 			}
 		}

@@ -128,8 +128,9 @@ func (l *Log) listSlots() ([]uint32, error) {
 // as fast as first writes.
 var zeros [1 << 20]byte
 
-// create makes a new slot file, allocated, and durable in its directory.
-func (l *Log) create() (*slot, error) {
+// create makes a new slot file, allocated, and durable in its directory. fill
+// says whether to write it with zeros.
+func (l *Log) create(fill bool) (*slot, error) {
 	t := &l.table
 	t.mu.Lock()
 	if lim := t.limit.Load(); lim > 0 && int64(len(t.used)+len(t.free)) >= lim {
@@ -143,7 +144,7 @@ func (l *Log) create() (*slot, error) {
 	path := l.slotPath(num)
 	f, err := l.opt.FS.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
 	if err == nil {
-		if err = l.prewrite(f); err == nil {
+		if err = l.prewrite(f, fill); err == nil {
 			err = l.dir.Sync()
 		}
 	}
@@ -160,12 +161,12 @@ func (l *Log) create() (*slot, error) {
 	return &slot{num: num, file: f}, nil
 }
 
-func (l *Log) prewrite(f vfs.File) error {
+func (l *Log) prewrite(f vfs.File, fill bool) error {
 	if err := f.Preallocate(0, l.opt.SegmentSize); err != nil {
 		return err
 	}
 	step := int64(len(zeros))
-	if !l.opt.Prewrite {
+	if !fill {
 		step = BlockSize // the last block gives the file its length
 	}
 	for off := max(0, l.opt.SegmentSize-step); ; off -= step {
@@ -175,19 +176,36 @@ func (l *Log) prewrite(f vfs.File) error {
 		if _, err := f.WriteAt(zeros[:min(step, l.opt.SegmentSize)], off); err != nil {
 			return err
 		}
-		if off == 0 || !l.opt.Prewrite {
+		if off == 0 || !fill {
 			break
 		}
 	}
 	return f.Sync()
 }
 
-// claim returns a slot for a new segment.
+// claim returns a slot for a new segment. Somebody waits: a new one is not filled.
 func (l *Log) claim() (*slot, error) {
 	if s := l.table.take(); s != nil {
 		return s, nil
 	}
-	return l.create()
+	return l.create(false)
+}
+
+// streamSync is how much a sync has to take with it on average for zeros to cost
+// more than they save.
+const streamSync = 1 << 20
+
+// fills says whether the segment to be made next is worth filling, by what
+// happened since this was asked last.
+func (l *Log) fills() bool {
+	if !l.opt.Prewrite {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	bytes, syncs := l.stats.Bytes-l.asked.Bytes, l.stats.Syncs-l.asked.Syncs
+	l.asked = l.stats
+	return bytes < streamSync*max(syncs, 1)
 }
 
 // Trim removes free segments beyond keep from the file system and reports how

@@ -53,8 +53,15 @@ func (l *Log) chain(from uint64) ([]Segment, error) {
 	for i, j := 0, len(rev)-1; i < j; i, j = i+1, j-1 {
 		rev[i], rev[j] = rev[j], rev[i]
 	}
-	if from > 0 && (len(rev) == 0 || rev[0].Seq != from) {
+	switch {
+	case from > 0 && (len(rev) == 0 || rev[0].Seq != from):
 		return nil, &DamageError{Seq: from}
+	case from == 0 && len(rev) > 0 && rev[0].First != 1:
+		return nil, &DamageError{Pos: 1, Synced: rev[0].First - 1}
+	case len(rev) == 0:
+		if known, err := l.brokenSynced(0); err != nil || known > 0 {
+			return nil, errors.Join(err, &DamageError{Pos: 1, Synced: known})
+		}
 	}
 	return rev, nil
 }
@@ -122,14 +129,21 @@ func (l *Log) laterSynced(segs []Segment, off int64) (Pos, error) {
 		}
 		o = 0
 	}
+	broken, err := l.brokenSynced(segs[0].Seq)
+	return max(known, broken), err
+}
+
+// brokenSynced looks into the slots whose heads cannot be read, torn or damaged, for
+// what the groups behind them, of uses above seq, know to be durable.
+func (l *Log) brokenSynced(seq uint64) (known Pos, err error) {
+	buf := make([]byte, BlockSize)
 	for _, s := range l.broken {
-		// A torn head, or damage to one: then the groups behind it know better.
 		for o := int64(BlockSize); o < l.opt.SegmentSize; o += BlockSize {
 			h, ok, err := l.header(s, o, buf)
 			if err != nil {
 				return 0, err
 			}
-			if ok && h.seq > segs[0].Seq && h.stream == streamRecords {
+			if ok && h.seq > seq && h.stream == streamRecords {
 				known = max(known, h.synced)
 			}
 		}

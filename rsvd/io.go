@@ -1,0 +1,189 @@
+package rsvd
+
+import (
+	"gabion/protocol/ntstatus"
+	wire "gabion/protocol/rsvd"
+	"gabion/rsvd/scsi"
+	"gabion/store"
+)
+
+// senseError is what SRB_STATUS tells about a failed READ or WRITE.
+type senseError struct {
+	valid  bool
+	srb    uint8
+	status scsi.Status
+	sense  [wire.SenseSize]byte
+}
+
+// senseRing keeps the last 256 errors by a key that is the low byte of the status
+// the client got ([MS-RSVD] 3.2.1.2 and 3.2.1.3).
+type senseRing struct {
+	sequence uint8
+	slots    map[uint8]senseError
+}
+
+// keep stores an error and returns the status that names it.
+func (o *Open) keep(e senseError) ntstatus.Status {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.sense.slots == nil {
+		o.sense.slots = map[uint8]senseError{}
+	}
+	o.sense.sequence++
+	e.valid = true
+	o.sense.slots[o.sense.sequence] = e
+	return ntstatus.SVHDXErrorStored | ntstatus.Status(o.sense.sequence)
+}
+
+// noInitiator is the error of data access without an InitiatorId, with the sense
+// bytes that [MS-RSVD] 3.2.5.3 gives.
+var noInitiator = senseError{srb: wire.SrbAborted, status: scsi.CheckCondition, sense: [wire.SenseSize]byte{0: 0xF0, 7: 0x0A}}
+
+func stored(s scsi.Sense) senseError {
+	e := senseError{srb: wire.SrbError, status: scsi.CheckCondition}
+	s.AppendTo(e.sense[:0])
+	return e
+}
+
+// attentionStatus maps a unit attention to the status that tells it ([MS-RSVD] 2.2.3).
+func attentionStatus(s scsi.Sense) ntstatus.Status {
+	switch s {
+	case scsi.CapacityChanged:
+		return ntstatus.SVHDXUnitAttentionCapacityDataChanged
+	case scsi.ReservationsPreempted:
+		return ntstatus.SVHDXUnitAttentionReservationsPreempted
+	case scsi.ReservationsReleased:
+		return ntstatus.SVHDXUnitAttentionReservationsReleased
+	case scsi.RegistrationsPreempted:
+		return ntstatus.SVHDXUnitAttentionRegistrationsPreempted
+	case scsi.OperatingDefinitionChange:
+		return ntstatus.SVHDXUnitAttentionOperatingDefinitionChanged
+	}
+	return ntstatus.SVHDXUnitAttentionAvailable
+}
+
+// Read reads all of p from the virtual disk and calls done once ([MS-RSVD] 3.2.5.3).
+// p stays the callee's until then.
+func (o *Open) Read(p []byte, off uint64, done func(ntstatus.Status)) {
+	if o.raw != nil {
+		n, err := o.raw.ReadAt(p, int64(off))
+		if err == nil && n < len(p) {
+			clear(p[n:])
+		}
+		done(statusOf(err))
+		return
+	}
+	if status, ok := o.admissible(off, len(p)); !ok {
+		done(status)
+		return
+	}
+	if o.snapshot != nil {
+		done(o.readStatus(o.snapshot.ReadAt(p, int64(off))))
+		return
+	}
+	if o.disk.enter(func() { o.Read(p, off, done) }) {
+		status := o.read(p, int64(off))
+		o.disk.exit()
+		done(status)
+	}
+}
+
+func (o *Open) read(p []byte, off int64) ntstatus.Status {
+	var k scsi.Ticket
+	if r, ok := o.disk.target.Begin(&k, o.initiator, scsi.AccessRead); !ok {
+		return o.refused(r)
+	}
+	defer o.disk.target.End(&k)
+	o.disk.reads.Add(1)
+	return o.readStatus(o.disk.medium.ReadAt(p, off))
+}
+
+func (o *Open) readStatus(err error) ntstatus.Status {
+	if err != nil {
+		return o.keep(stored(scsi.UnrecoveredReadError))
+	}
+	return ntstatus.Success
+}
+
+// Write writes all of p to the virtual disk and calls done once with the position
+// that makes it durable ([MS-RSVD] 3.2.5.4). p stays the callee's until then.
+func (o *Open) Write(p []byte, off uint64, done func(store.Pos, ntstatus.Status)) {
+	if o.raw != nil {
+		pos, err := o.raw.WriteAt(p, int64(off), store.Touch{})
+		done(pos, statusOf(err))
+		return
+	}
+	if status, ok := o.admissible(off, len(p)); !ok {
+		done(0, status)
+		return
+	}
+	if o.snapshot != nil {
+		done(0, o.keep(stored(scsi.WriteProtected)))
+		return
+	}
+	if o.disk.enter(func() { o.Write(p, off, done) }) {
+		pos, status := o.write(p, int64(off))
+		o.disk.exit()
+		done(pos, status)
+	}
+}
+
+func (o *Open) write(p []byte, off int64) (store.Pos, ntstatus.Status) {
+	var k scsi.Ticket
+	if r, ok := o.disk.target.Begin(&k, o.initiator, scsi.AccessWrite); !ok {
+		return r.Pos, o.refused(r)
+	}
+	defer o.disk.target.End(&k)
+	o.disk.writes.Add(1)
+	pos, err := o.disk.medium.WriteAt(p, off)
+	if err != nil {
+		return 0, o.keep(stored(scsi.WriteSense(err)))
+	}
+	return pos, ntstatus.Success
+}
+
+// admissible judges a READ or WRITE before the reservations do; an empty one
+// succeeds at once.
+func (o *Open) admissible(off uint64, n int) (ntstatus.Status, bool) {
+	if o.initiator.IsZero() && o.snapshot == nil {
+		return o.keep(noInitiator), false
+	}
+	if o.options&noIntermediateBuffering == 0 && o.snapshot == nil {
+		return ntstatus.NotSupported, false
+	}
+	g := o.disk.medium.Geometry()
+	if o.snapshot != nil {
+		g = o.snapshot.Geometry()
+	}
+	sector := uint64(g.SectorSize)
+	switch {
+	case off%sector != 0 || uint64(n)%sector != 0:
+		return ntstatus.InvalidParameter, false
+	case off > uint64(g.Size) || uint64(n) > uint64(g.Size)-off:
+		return o.keep(stored(scsi.BlockAddressOutOfRange)), false
+	case n == 0:
+		return ntstatus.Success, false
+	}
+	return ntstatus.Success, true
+}
+
+// refused maps what the logical unit said instead of admitting a READ or WRITE.
+func (o *Open) refused(r scsi.Result) ntstatus.Status {
+	switch {
+	case r.Status == scsi.ReservationConflict:
+		o.disk.conflicts.Add(1)
+		return ntstatus.SVHDXReservationConflict
+	case r.Sense.UnitAttention():
+		return attentionStatus(r.Sense)
+	}
+	return o.keep(stored(r.Sense))
+}
+
+// Flush returns the position behind everything written to the disk so far.
+func (o *Open) Flush() (store.Pos, ntstatus.Status) {
+	if o.raw != nil || o.snapshot != nil {
+		return 0, ntstatus.Success
+	}
+	pos, err := o.disk.medium.Flush()
+	return pos, statusOf(err)
+}

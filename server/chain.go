@@ -21,6 +21,7 @@ type chain struct {
 	// sealer encrypts the replies; nil if the frame came in plain text.
 	sealer    *session
 	encrypted bool
+	begun     bool // req is verified and waits for a goroutine of the pool
 	keep      bool // not to be reused: somebody may still hold a pointer to req
 
 	// What a related message takes from the one before it [MS-SMB2] 3.3.5.2.7.2.
@@ -101,7 +102,7 @@ func (ch *chain) run(onReader bool) {
 	defer ch.conn.recovered(ch)
 	r := &ch.req
 	for {
-		if r.then == nil {
+		if !ch.begun {
 			if ch.rest == nil {
 				ch.send()
 				ch.free()
@@ -113,22 +114,13 @@ func (ch *chain) run(onReader bool) {
 			}
 		}
 		if r.phase.Load() == phaseHandling {
-			if onReader && (r.then != nil || !r.row.has(rowInline)) {
-				if r.then == nil {
-					r.then = r.row.handle
-				}
+			if onReader && !r.row.has(rowInline) {
+				ch.begun = true
 				ch.conn.server.pool.submit(ch)
 				return
 			}
-			handle := r.row.handle
-			if r.then != nil {
-				handle, r.then = r.then, nil
-			}
-			handle(r)
-			if r.then != nil && r.phase.Load() == phaseHandling {
-				continue
-			}
-			r.then = nil
+			ch.begun = false
+			r.row.handle(r)
 			if r.phase.CompareAndSwap(phaseHandling, phaseLeft) {
 				return
 			}

@@ -58,8 +58,8 @@
 //	└─ session.mu (state, channels, trees, opens)
 //	   └─ openTable shard
 //	      └─ open.mu (channel sequence, in-flight count)
-//	conn.mu (window, requests, async list) and conn.out.mu (queue) are leaves:
-//	nothing is locked, called back or waited for while one is held.
+//	request.mu (finish against pend)
+//	└─ conn.mu (window, requests, bindings), conn.out.mu (queue), pool.mu: leaves
 //
 // No lock is held while a handler, a backend, the store or the network is called.
 package server

@@ -31,12 +31,10 @@ type request struct {
 	tree    *tree
 	open    *open // set by the dispatcher for rows with a FileId, by CREATE for those that follow
 
-	signer  signer // nil: the reply is not signed
-	sealed  func(reply []byte)
-	then    func(*request) // handed to the pool after the handler returns
-	reply   *buffer
-	charge  int // credits consumed
-	granted int // credits granted by the interim response
+	signer signer // nil: the reply is not signed
+	sealed func(reply []byte)
+	reply  *buffer
+	charge int // credits consumed
 
 	phase atomic.Uint32 // who goes on with the chain, see chain.run
 
@@ -239,7 +237,3 @@ func (r *request) beginWaiting(cancel func()) (status ntstatus.Status, now bool)
 	}
 	return ntstatus.Success, now
 }
-
-// later runs fn on the server's worker pool after the handler has returned; for
-// handlers of inline rows that find that they may block.
-func (r *request) later(fn func(*request)) { r.then = fn }

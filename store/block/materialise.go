@@ -194,22 +194,48 @@ func (v *Volume) realiseSome(p *pending) error {
 // nextTouched returns the first chunk from i on where target or source has anything,
 // the end of p if there is none.
 func (v *Volume) nextTouched(p *pending, i uint32) (uint32, error) {
-	next, err := v.nextChunk(p.to, i, p.end())
+	var next uint32
+	var err error
+	if p.version == 0 {
+		next, err = v.nextChunk(p.to, i, p.end())
+	} else {
+		next, err = v.nextContent(p.to, i, p.end(), p.version-1)
+	}
 	if err != nil || p.from.file == 0 || next == i {
 		return next, err
 	}
 	block := p.off + int64(i-p.first)*chunkBlocks
 	last := p.off + int64(p.n)*chunkBlocks - 1
 	lo, hi := uint32(block/chunkBlocks), uint32(last/chunkBlocks)+1
-	if len(v.pendings.overlaps(p.from, lo, hi)) > 0 {
-		return i, nil
-	}
-	src, err := v.nextChunk(p.from, lo, hi)
+	src, err := v.nextContent(p.from, lo, hi, maxVersion(store.View(p.view)))
 	if err != nil || src == hi {
 		return next, err
 	}
 	at := max((int64(src)*chunkBlocks-p.off)/chunkBlocks+int64(p.first), int64(i))
 	return min(next, uint32(at)), nil
+}
+
+// nextContent returns the first chunk in [from, to) of a stream where a reader with
+// the version bound max may find anything, else to.
+func (v *Volume) nextContent(ref streamRef, from, to uint32, max uint64) (uint32, error) {
+	next, err := v.nextChunk(ref, from, to)
+	for _, q := range v.pendings.overlaps(ref, from, to) {
+		if err != nil || next == from {
+			break
+		}
+		i := q.first
+		if i < from {
+			i = from
+		}
+		if q.version > max || i >= next {
+			continue
+		}
+		var at uint32
+		if at, err = v.nextTouched(q, i); err == nil && at < q.end() {
+			next = min(next, at)
+		}
+	}
+	return next, err
 }
 
 // nextChunk returns the first chunk in [from, to) of a stream that has a key, else to.

@@ -50,7 +50,7 @@ type CheckResult struct {
 // Operations is the table. Rows of one noun are together in the file of its name.
 func Operations() []Operation {
 	var all []Operation
-	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, roleOperations, sessionOperations, volumeOperations} {
+	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, roleOperations, snapshotOperations, sessionOperations, volumeOperations} {
 		all = append(all, rows...)
 	}
 	return all

@@ -144,7 +144,7 @@ func DefaultLimits(memory int64) Limits {
 		MaxIO:            8 << 20,
 		UnauthFrame:      68 << 10,
 		Payload:          memory / 4,
-		Workers:          128,
+		Workers:          256,
 		HandshakeTimeout: 45 * time.Second,
 		FrameTimeout:     60 * time.Second,
 		WriteTimeout:     60 * time.Second,

@@ -40,7 +40,8 @@ type conn struct {
 
 	frameBegan atomic.Int64 // when the header of an unfinished frame arrived, else 0
 	lastFrame  atomic.Int64 // when the last frame was complete
-	active     atomic.Int64 // the reader and the chains in progress
+	active     atomic.Int64 // the reader, the writer and the chains in progress
+	cut        atomic.Bool  // a drain ran out of time
 	testState               // set only in test mode
 
 	mu        sync.Mutex
@@ -373,7 +374,7 @@ func (c *conn) cancelAll() {
 // settle waits until every request is answered and every answer is written, or the
 // transport is gone. It polls, because only a server that goes down comes here.
 func (c *conn) settle() {
-	for c.active.Load() > 2 || !c.out.empty() {
+	for (c.active.Load() > 2 || !c.out.empty()) && !c.cut.Load() {
 		time.Sleep(time.Millisecond)
 	}
 }

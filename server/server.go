@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,6 +44,7 @@ type Server struct {
 	opens    openTable
 	durables durableTable // files that wait for a reconnect
 	creates  createTable  // CREATEs that can be replayed, while they run
+	recordMu sync.Mutex   // orders the records of persistent opens
 	clock    atomic.Int64 // Unix nanoseconds, advanced by the janitor
 
 	mu        sync.Mutex
@@ -161,6 +163,7 @@ func (s *Server) accept(nc net.Conn) {
 		return
 	}
 	s.metrics.accepted.Inc()
+	c.bound()
 	s.budget.force(1)
 	s.budget.conns.Add(1)
 	c.in = frameReader{r: nc, buf: make([]byte, unauthReadBuffer)}
@@ -170,6 +173,22 @@ func (s *Server) accept(nc net.Conn) {
 	s.open.Add(1)
 	go c.out.write()
 	go c.read()
+}
+
+// bound makes the transport give up a peer that no longer acknowledges what it is sent:
+// otherwise the opens of a host that died would count as in use for a quarter of an hour.
+func (c *conn) bound() {
+	sc, ok := c.net.(syscall.Conn)
+	if !ok {
+		return
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return
+	}
+	raw.Control(func(fd uintptr) {
+		unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(c.server.limits.WriteTimeout.Milliseconds()))
+	})
 }
 
 // addrPort is the address of a TCP end point; other transports have none.
@@ -356,15 +375,24 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		err = fmt.Errorf("connections cut off: %w", ctx.Err())
 		for _, c := range s.allConns() {
+			c.cut.Store(true)
 			c.net.Close()
 		}
-		<-gone
+		select {
+		case <-gone:
+		case <-time.After(cutOffTime):
+			// Somebody below does not answer. Waiting for the rest would wait for it.
+			return err
+		}
 	}
 	close(s.stop)
 	s.serving.Wait()
 	s.pool.close()
 	return err
 }
+
+// cutOffTime is how long requests of connections that have been cut off may take to end.
+const cutOffTime = 10 * time.Second
 
 // Close is Shutdown without waiting for requests in progress.
 func (s *Server) Close() error {

@@ -1,0 +1,9 @@
+package block
+
+import (
+	"testing"
+
+	"gabion/store/storetest"
+)
+
+func TestCorruption(t *testing.T) { storetest.Corrupt(t, engine, 200) }

@@ -208,7 +208,7 @@ func (c *creation) opened(f *file, res *object.CreateResult) {
 	}
 	c.addDurable(&b, f)
 	c.addInfo(&b, f, &res.Info)
-	c.respond(f, resp, &b, res.Pos)
+	c.respond(f, resp, &b, c.recorded(f, res.Pos))
 }
 
 // response is "Response Construction", without the contexts.
@@ -258,6 +258,8 @@ func (c *creation) addInfo(b *smb2.ContextBuilder, f *file, i *object.Info) {
 func (c *creation) respond(f *file, resp *smb2.CreateResponse, contexts *smb2.ContextBuilder, pos store.Pos) {
 	resp.Contexts = contexts.Bytes()
 	body := resp.AppendTo(c.r.reserve(smallBody + len(resp.Contexts)))
-	c.r.durably(f.obj.Tree(), pos, ntstatus.Success, body)
-	f.nowAnswered()
+	c.r.whenDurable(f.obj.Tree(), pos, func() {
+		c.r.finish(ntstatus.Success, body)
+		f.nowAnswered()
+	})
 }

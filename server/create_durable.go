@@ -49,6 +49,12 @@ func (c *creation) makeDurable(f *file, res *object.CreateResult) {
 			d.Kind = object.DurableV2
 		}
 		f.obj.SetDurable(d)
+		if d.Kind == object.Persistent && !f.persist() {
+			if d.Kind = object.NotDurable; kept {
+				d.Kind = object.DurableV2
+			}
+			f.obj.SetDurable(d)
+		}
 		r.open.replayEligible.Store(d.Kind == object.Persistent || !f.obj.IsDir() &&
 			f.granted(dtyp.FileReadData|dtyp.FileExecute|dtyp.FileWriteData|dtyp.FileAppendData|dtyp.Delete))
 	case c.ctx.durable != nil && kept:
@@ -263,13 +269,17 @@ func (c *creation) again(f *file, action uint32) bool {
 		c.addDurable(&b, f)
 	}
 	c.addInfo(&b, f, &i)
-	c.respond(f, resp, &b, 0)
+	c.respond(f, resp, &b, c.recorded(f, 0))
 	return false
 }
 
 // reattach gives a disconnected open to the request's session: "Open.Connection …
 // Open.Session … Open.TreeConnect … Open.FileId" of 3.3.5.9.7 and 3.3.5.9.12.
 func (c *creation) reattach(f *file) bool {
+	f.obj.SetToken(c.r.session.identity.Load().Token)
+	if f.recovered && c.ctx.lease != nil {
+		f.obj.SawEpoch(c.ctx.lease.Epoch)
+	}
 	if !f.obj.Reconnect(f) {
 		return c.fail(ntstatus.ObjectNameNotFound)
 	}

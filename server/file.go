@@ -26,6 +26,9 @@ type file struct {
 	app    appInstance
 
 	persistent uint64 // Open.DurableFileId; constant from the first attach on
+	recovered  bool   // made from a record
+
+	recorded, forgotten bool // guarded by Server.recordMu
 
 	mu       sync.Mutex
 	current  *open           // nil while disconnected; guarded by mu
@@ -88,7 +91,14 @@ func (f *file) nowAnswered() {
 // Close implements LocalOpen: [MS-SMB2] 3.3.4.17.
 func (f *file) Close(why Reason) {
 	f.server.durables.remove(f)
+	// Between the two steps another open may take the place of this one, which then must not
+	// come back after a crash. A deletion that is due must.
+	var forgotten store.Pos
+	if f.share.ContinuouslyAvailable && !f.obj.Deletes() {
+		forgotten = f.server.forget(f)
+	}
 	info, pos, status := f.obj.Close()
+	pos = max(pos, forgotten, f.server.forget(f))
 	f.mu.Lock()
 	f.current = nil
 	f.last, f.closePos, f.closed = info, pos, status
@@ -177,6 +187,22 @@ func (t *durableTable) find(persistent uint64) *file {
 	return t.byID[persistent]
 }
 
+// whenDurable calls fn when pos is durable; if the store has stopped it fails the request.
+func (r *request) whenDurable(t *object.Tree, pos store.Pos, fn func()) {
+	t.OnDurable(pos, func(err error) {
+		if err != nil {
+			r.storeStopped()
+			return
+		}
+		fn()
+	})
+}
+
+func (r *request) storeStopped() {
+	r.conn.fail("store stopped")
+	r.fail(ntstatus.UnexpectedIOError)
+}
+
 // durably answers with status and body when pos is durable; a store that stopped
 // answers nothing any more, see design.md's durability contract.
 func (r *request) durably(t *object.Tree, pos store.Pos, status ntstatus.Status, body []byte) {
@@ -186,8 +212,7 @@ func (r *request) durably(t *object.Tree, pos store.Pos, status ntstatus.Status,
 	}
 	t.OnDurable(pos, func(err error) {
 		if err != nil {
-			r.conn.fail("store stopped")
-			r.fail(ntstatus.UnexpectedIOError)
+			r.storeStopped()
 			return
 		}
 		r.finish(status, body)

@@ -51,9 +51,14 @@ func (c *control) resiliency() {
 		timeout = defaultResiliencyTimeout
 	}
 	d := c.f.obj.Durable()
-	d.Kind, d.Owner, d.Timeout = object.Resilient, c.r.owner(), timeout
+	d.Owner = c.r.owner()
+	if d.Kind == object.Persistent { // it stays that: Open.IsPersistent is another variable
+		d.Timeout = max(d.Timeout, timeout)
+	} else {
+		d.Kind, d.Timeout = object.Resilient, timeout
+	}
 	c.f.obj.SetDurable(d)
-	c.ok(nil)
+	c.done(c.f.record(), ntstatus.Success)
 }
 
 // getCompression: a client sees nothing compressed ([MS-FSCC] 2.3.18).

@@ -6,6 +6,7 @@ import (
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
 	"gabion/server/object"
+	"gabion/store"
 )
 
 // lock answers LOCK [MS-SMB2] 3.3.5.14.
@@ -22,7 +23,7 @@ func lock(r *request) {
 	}
 	// Lock sequence verification.
 	if r.sequencesLocks(f) && f.obj.LockReplayed(req.LockSequence) {
-		r.ok(&smb2.Empty{})
+		r.lockDone(f, f.share.since(0))
 		return
 	}
 	if req.Locks[0].Flags&smb2.LockFlagUnlock != 0 {
@@ -49,6 +50,7 @@ func (r *request) unlock(req *smb2.LockRequest, f *file) {
 			status = f.obj.Unlock(l.Offset, l.Length)
 		}
 		if status != ntstatus.Success {
+			f.record()
 			r.fail(status)
 			return
 		}
@@ -61,7 +63,13 @@ func (r *request) locked(sequence uint32, f *file) {
 	if r.sequencesLocks(f) {
 		f.obj.LockDone(sequence)
 	}
-	r.ok(&smb2.Empty{})
+	r.lockDone(f, f.record())
+}
+
+// lockDone answers when what was recorded of the open is durable.
+func (r *request) lockDone(f *file, pos store.Pos) {
+	resp := smb2.Empty{Of: smb2.CommandLock}
+	r.durably(f.obj.Tree(), pos, ntstatus.Success, resp.AppendTo(r.reserve(smallBody)))
 }
 
 // lock is 3.3.5.14.2.

@@ -20,8 +20,8 @@ type openTable struct {
 	used       uint32           // places ever used; guarded by mu
 	generation uint32           // guarded by mu
 	durable    map[uint64]*open // by persistent id; guarded by mu
-	epoch      uint64           // upper half of the persistent ids of this process
-	last       uint32           // guarded by mu
+	epoch      uint64           // upper bits of the persistent ids of this process; guarded by mu
+	last       uint64           // lower bits of the last one; guarded by mu
 }
 
 type openChunk [chunkSize]atomic.Pointer[open]
@@ -34,7 +34,18 @@ const (
 func (t *openTable) init() {
 	t.durable = map[uint64]*open{}
 	t.generation = rand.Uint32()
-	t.epoch = uint64(rand.Uint32()) << 32
+	t.adopt(uint64(rand.Uint32()))
+}
+
+// incarnationShift leaves 24 bits of a persistent id to the server's incarnation, and to each
+// incarnation more opens than it lives to see.
+const incarnationShift = 40
+
+// adopt makes the persistent ids those of an incarnation of the server.
+func (t *openTable) adopt(incarnation uint64) {
+	t.mu.Lock()
+	t.epoch = incarnation << incarnationShift
+	t.mu.Unlock()
 }
 
 // add gives o its FileId and makes it reachable. With persistent not 0 that is its
@@ -60,7 +71,7 @@ func (t *openTable) add(o *open, persistent uint64) ntstatus.Status {
 	}
 	for persistent == 0 {
 		t.last++
-		if id := t.epoch | uint64(t.last); t.durable[id] == nil {
+		if id := t.epoch | t.last; t.durable[id] == nil {
 			persistent = id
 		}
 	}

@@ -40,7 +40,8 @@ func acknowledgeOplock(r *request) {
 		r.fail(status)
 		return
 	}
-	r.ok(&smb2.OplockBreak{OplockLevel: smb2.OplockLevel(level), FileID: ack.FileID})
+	resp := smb2.OplockBreak{OplockLevel: smb2.OplockLevel(level), FileID: ack.FileID}
+	r.durably(f.obj.Tree(), f.share.since(0), ntstatus.Success, resp.AppendTo(r.reserve(smallBody)))
 }
 
 // acknowledgeLease is 3.3.5.22.2.
@@ -64,7 +65,8 @@ func acknowledgeLease(r *request) {
 		r.fail(status)
 		return
 	}
-	r.ok(&smb2.LeaseBreak{LeaseKey: ack.LeaseKey, LeaseState: smb2.LeaseState(state)})
+	resp := smb2.LeaseBreak{LeaseKey: ack.LeaseKey, LeaseState: smb2.LeaseState(state)}
+	r.durably(t.share.Tree, t.share.since(0), ntstatus.Success, resp.AppendTo(r.reserve(smallBody)))
 }
 
 // Breaker is how the object store reaches clients.
@@ -145,6 +147,13 @@ func (t *durableTable) awaits(l object.LeaseBreak) bool {
 	return false
 }
 
+// Changed implements object.Breaker.
+func (b breaker) Changed(opens []*object.Open) {
+	if _, err := b.server.record(opens...); err != nil {
+		b.server.log.Error("recording persistent opens", "error", err)
+	}
+}
+
 // Closed implements object.Breaker: the open is gone, what the server has of it
 // follows.
 func (b breaker) Closed(o *object.Open) {
@@ -153,6 +162,7 @@ func (b breaker) Closed(o *object.Open) {
 		return
 	}
 	b.server.durables.remove(f)
+	b.server.forget(f)
 	f.mu.Lock()
 	current := f.current
 	f.mu.Unlock()

@@ -49,7 +49,7 @@ func (s *set) done(pos store.Pos, status ntstatus.Status) {
 		return
 	}
 	resp := smb2.SetInfoResponse{}
-	s.r.durably(s.f.obj.Tree(), pos, ntstatus.Success, resp.AppendTo(s.r.reserve(smallBody)))
+	s.r.durably(s.f.obj.Tree(), s.f.share.since(pos), ntstatus.Success, resp.AppendTo(s.r.reserve(smallBody)))
 }
 
 // wait is for operations that may have to wait for a break.

@@ -32,6 +32,7 @@ type Share struct {
 	Security *dtyp.SecurityDescriptor
 
 	uses    atomic.Int64
+	records atomic.Uint64 // the last store.Pos of a record of a persistent open
 	removed atomic.Bool
 }
 

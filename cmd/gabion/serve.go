@@ -199,7 +199,8 @@ func (a *array) openServer() error {
 	}
 	a.srv, err = server.New(server.Config{
 		Name: name, GUID: a.volume.Info().GUID,
-		Signing: a.signing, Encryption: a.encryption, Anonymous: a.TestMode, TestMode: a.TestMode,
+		Capabilities: server.DefaultCapabilities.With(server.CapPersistentHandles),
+		Signing:      a.signing, Encryption: a.encryption, Anonymous: a.TestMode, TestMode: a.TestMode,
 		Auth: server.Accepting(a.identity.acceptor),
 		Pipes: &rpc.Host{Name: name, Workgroup: "WORKGROUP", Comment: "Gabion storage array", Started: started,
 			Users: a.users, Authenticator: a.identity.acceptor},
@@ -220,6 +221,9 @@ func (a *array) openServer() error {
 	})
 	shares, err := admin.OpenShareBook(a.srv, objects.Mount(a.volume), a.identity.names, a.shares)
 	if err != nil {
+		return err
+	}
+	if err := a.srv.RecoverOpens(a.volume); err != nil {
 		return err
 	}
 	a.audit, err = os.OpenFile(filepath.Join(a.Data, "audit.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)

@@ -176,8 +176,8 @@ func (b *ShareBook) serve(s ShareSpec) error {
 		return fmt.Errorf("share %q: folder %q: %v", s.Name, s.Path, status)
 	}
 	err = b.srv.AddShare(&server.Share{
-		Name: s.Name, Comment: s.Comment, Tree: tree, Encrypt: s.Encrypt, ReadOnly: s.ReadOnly,
-		AccessBasedEnumeration: s.ABE, Security: sd,
+		Name: s.Name, Comment: s.Comment, Tree: tree, ContinuouslyAvailable: s.CA, Encrypt: s.Encrypt,
+		ReadOnly: s.ReadOnly, AccessBasedEnumeration: s.ABE, Security: sd,
 	})
 	if err != nil {
 		tree.Close()

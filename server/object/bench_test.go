@@ -11,6 +11,7 @@ type silent struct{}
 
 func (silent) BreakOplock(*Open, OplockLevel) {}
 func (silent) BreakLease(LeaseBreak)          {}
+func (silent) Changed([]*Open)                {}
 func (silent) Closed(*Open)                   {}
 
 func benchTree(b *testing.B) *Tree {

@@ -104,7 +104,8 @@ type LeaseInfo struct {
 
 // Breaker sends the object store's indications to clients; the server core
 // implements it. Methods are called with no lock held, in the order in which the
-// state changed, must not block and must not call back into this package.
+// state changed, must not block and must not call back into this package, except that
+// Changed exports.
 type Breaker interface {
 	// BreakOplock sends an oplock break notification ([MS-SMB2] 3.3.4.6): the
 	// open's oplock goes to the level to.
@@ -112,6 +113,10 @@ type Breaker interface {
 	// BreakLease sends a lease break notification on any channel of the client
 	// ([MS-SMB2] 3.3.4.7).
 	BreakLease(b LeaseBreak)
+	// Changed says that Export returns something new for these persistent opens, which are
+	// of one file. It comes before whatever the change makes possible: what is
+	// recorded of them now precedes everything that others do because of it.
+	Changed(opens []*Open)
 	// Closed says that the object store closed an open by itself: a durable open that
 	// timed out or stood in the way of another, an eviction, a forced close.
 	Closed(o *Open)

@@ -96,6 +96,7 @@ func (o *Open) markOnClose(l *later) {
 	f := o.file
 	if !o.stream.main() {
 		o.stream.deletePending = true
+		f.changed(l)
 		return
 	}
 	if f.dir {
@@ -106,6 +107,7 @@ func (o *Open) markOnClose(l *later) {
 		f.vol.markDeleted(f, l)
 	}
 	o.link.deletePending = true
+	f.changed(l)
 }
 
 // removeStream deletes the stream whose last open has gone. Caller holds File.mu.
@@ -174,6 +176,7 @@ func (o *Open) unlink(l *later) (store.Pos, ntstatus.Status) {
 	case errors.Is(err, store.ErrNotEmpty):
 		// A directory that was filled meanwhile stays.
 		k.deletePending = false
+		f.changed(l)
 	}
 	if k.opens == 0 {
 		f.dropLink(k)

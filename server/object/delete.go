@@ -56,6 +56,7 @@ func (o *Open) setDisposition(flags uint32, l *later, again func()) (ntstatus.St
 			return ntstatus.NotSupported, nil
 		}
 		o.deleteOnClose = flags&DispositionDelete != 0
+		f.changed(l)
 		return ntstatus.Success, nil
 	}
 	if flags&DispositionDelete == 0 {
@@ -64,6 +65,7 @@ func (o *Open) setDisposition(flags uint32, l *later, again func()) (ntstatus.St
 		} else {
 			s.deletePending = false
 		}
+		f.changed(l)
 		return ntstatus.Success, nil
 	}
 	attr, err := f.node.Attr()
@@ -78,6 +80,7 @@ func (o *Open) setDisposition(flags uint32, l *later, again func()) (ntstatus.St
 	}
 	if !s.main() {
 		s.deletePending = true
+		f.changed(l)
 		return ntstatus.Success, nil
 	}
 	if f.dir {
@@ -93,6 +96,7 @@ func (o *Open) setDisposition(flags uint32, l *later, again func()) (ntstatus.St
 		return ntstatus.Success, f.wait(again)
 	}
 	k.deletePending, k.posix = true, flags&DispositionPosixSemantics != 0
+	f.changed(l)
 	if f.dir {
 		f.vol.markDeleted(f, l)
 	}
@@ -108,4 +112,11 @@ func (o *Open) deletePending() bool {
 		return o.link.deletePending
 	}
 	return o.stream.deletePending || o.link.deletePending
+}
+
+// Deletes reports whether closing the open may delete something.
+func (o *Open) Deletes() bool {
+	o.file.mu.Lock()
+	defer o.file.mu.Unlock()
+	return o.deleteOnClose || o.deletePending()
 }

@@ -137,10 +137,11 @@ func (g *grant) set(next breakState, n breakNotice, l *later) {
 	was := g.state
 	g.state = next
 	g.count(was.Held, next.Held)
+	if n.Send && g.v2 && !n.Further {
+		g.epoch++
+	}
+	g.stream.file.vol.fs.changed(g.opens, l)
 	if n.Send {
-		if g.v2 && !n.Further {
-			g.epoch++
-		}
 		g.send(n, l)
 	}
 	if was.Breaking && !next.Breaking {

@@ -116,6 +116,7 @@ func (c *creation) acquireLease(o *Open) {
 		if g.v2 {
 			g.epoch++
 		}
+		fs.changed(g.opens, &c.later)
 	}
 }
 

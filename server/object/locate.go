@@ -212,9 +212,14 @@ func (v *Volume) pathOf(n store.Node) (path string, parent store.FileID, st ntst
 		}
 		return "", 0, ntstatus.ObjectNameNotFound
 	}
-	parent, path = links[0].Parent, links[0].Name
+	return v.pathOfLink(n.View(), links[0])
+}
+
+// pathOfLink is pathOf for one of a node's names.
+func (v *Volume) pathOfLink(view store.View, link store.LinkName) (path string, parent store.FileID, st ntstatus.Status) {
+	parent, path = link.Parent, link.Name
 	for id := parent; id != store.RootID; {
-		d, err := v.store.OpenID(n.View(), id)
+		d, err := v.store.OpenID(view, id)
 		if err != nil {
 			return "", 0, v.fs.statusOf(err)
 		}

@@ -88,7 +88,7 @@ func (t *Tree) Import(s OpenState) (*Open, ntstatus.Status) {
 	if err != nil {
 		return nil, v.fs.statusOf(err)
 	}
-	path, parent, st := v.pathOf(f.node)
+	path, parent, st := t.pathOf(f, s.Path)
 	if st != ntstatus.Success {
 		f.release()
 		return nil, st
@@ -103,6 +103,19 @@ func (t *Tree) Import(s OpenState) (*Open, ntstatus.Status) {
 	o.SetDurable(s.Durable)
 	v.fs.register(o)
 	return o, ntstatus.Success
+}
+
+// pathOf finds the path of a file that was opened as path from the tree's root: the same one if
+// it still has it, else any.
+func (t *Tree) pathOf(f *File, path string) (full string, parent store.FileID, st ntstatus.Status) {
+	if links, err := f.node.Names(); err == nil && len(links) > 1 {
+		for _, k := range links {
+			if full, parent, st = t.vol.pathOfLink(f.view, k); st == ntstatus.Success && t.relative(full) == path {
+				return full, parent, st
+			}
+		}
+	}
+	return t.vol.pathOf(f.node)
 }
 
 // nobody is the token of an open between Import and SetToken.
@@ -198,3 +211,34 @@ func (o *Open) restoreGrant(s *GrantState, path string) {
 // SetToken says on whose behalf a reclaimed open acts from now on: its owner's,
 // as the session that reclaims it knows him.
 func (o *Open) SetToken(t *Token) { o.token.Store(t) }
+
+// SawEpoch says which epoch the client that reclaims an imported open knows its lease by: the
+// last break may have been told, but not recorded.
+func (o *Open) SawEpoch(epoch uint16) {
+	o.file.mu.Lock()
+	defer o.file.mu.Unlock()
+	if g := o.grantOf(); g != nil && g.v2 && epoch-g.epoch <= 0x7FFF {
+		g.epoch = epoch
+	}
+}
+
+// changed tells the Breaker of those of the opens that are persistent. Caller holds
+// File.mu.
+func (fs *FS) changed(opens []*Open, l *later) {
+	var list []*Open
+	for _, o := range opens {
+		if o.durable.Kind == Persistent {
+			list = append(list, o)
+		}
+	}
+	if list != nil {
+		l.add(func() { fs.cfg.Breaker.Changed(list) })
+	}
+}
+
+// changed is for what all opens of a file have in common. Caller holds mu.
+func (f *File) changed(l *later) {
+	for _, s := range f.streams {
+		f.vol.fs.changed(s.opens, l)
+	}
+}

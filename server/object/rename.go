@@ -423,6 +423,7 @@ func (o *Open) renameStream(target string, flags uint32, l *later, again func())
 		return 0, f.vol.fs.statusOf(err), nil
 	}
 	s.name = p.stream
+	f.changed(l)
 	if touched, err := f.node.Update(store.Change{Times: o.changed()}); err == nil {
 		pos = max(pos, touched)
 	}

@@ -65,6 +65,8 @@ func (w *world) BreakLease(b LeaseBreak) {
 	}
 }
 
+func (w *world) Changed([]*Open) {}
+
 func (w *world) Closed(o *Open) { w.say("closed %v", o.Tag()) }
 
 func (w *world) say(format string, args ...any) {

@@ -1,0 +1,259 @@
+package server
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"gabion/protocol/dtyp"
+	"gabion/protocol/ntstatus"
+	"gabion/protocol/smb2"
+	"gabion/server/object"
+	"gabion/store"
+)
+
+// A persistent open is recorded in the side store of its volume, whole, with every change of
+// it. A record is one entry of the volume's log: it is durable with the
+// group commit that its reply waits for anyway, and precedes in the log whatever
+// was done because of it.
+const (
+	recordBucket = "persistent-opens" // by persistent id
+	serverBucket = "server"
+	incarnation  = "incarnation" // how often the volume has been served
+)
+
+// openRecord is what survives of an open: the object store's part and what file knows.
+type openRecord struct {
+	Share string
+	// Names need not be UTF-8, as strings of JSON have to be.
+	Name, Path, Stream []byte
+
+	DesiredAccess, ShareAccess, CreateOptions uint32
+
+	Action     uint32
+	AppVersion *smb2.AppInstanceVersion `json:",omitempty"`
+	State      object.OpenState
+}
+
+func recordKey(persistent uint64) string { return fmt.Sprintf("%016x", persistent) }
+
+// encode makes the record of f, whose open is in a state.
+func (f *file) encode(state object.OpenState) ([]byte, error) {
+	rec := openRecord{
+		Share: f.share.Name, Name: []byte(f.name), Path: []byte(state.Path), Stream: []byte(state.Stream),
+		DesiredAccess: uint32(f.asked.DesiredAccess), ShareAccess: uint32(f.asked.ShareAccess), CreateOptions: uint32(f.asked.CreateOptions),
+		Action: uint32(f.action), AppVersion: f.app.version, State: state,
+	}
+	rec.State.Path, rec.State.Stream = "", ""
+	return json.Marshal(&rec)
+}
+
+// record writes what opens of one volume are now, those that are persistent, in one step.
+// The position is also where Share.since waits.
+func (s *Server) record(opens ...*object.Open) (store.Pos, error) {
+	s.recordMu.Lock()
+	defer s.recordMu.Unlock()
+	var edits []store.KVEdit
+	var of []*file
+	for _, o := range opens {
+		f := fileOf(o)
+		if f == nil || f.forgotten {
+			continue
+		}
+		state := o.Export()
+		if state.Durable.Kind != object.Persistent {
+			continue
+		}
+		value, err := f.encode(state)
+		if err != nil {
+			return 0, err
+		}
+		edits, of = append(edits, store.KVEdit{Bucket: recordBucket, Key: recordKey(f.persistent), Value: value}), append(of, f)
+	}
+	if edits == nil {
+		return 0, nil
+	}
+	pos, err := opens[0].Tree().Store().KV().Apply(edits)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range of {
+		f.recorded = true
+		f.share.wrote(pos)
+	}
+	return pos, nil
+}
+
+// forget removes the record of an open that is closed, for good.
+func (s *Server) forget(f *file) store.Pos {
+	if !f.share.ContinuouslyAvailable {
+		return 0
+	}
+	s.recordMu.Lock()
+	defer s.recordMu.Unlock()
+	if f.forgotten {
+		return 0
+	}
+	f.forgotten = true
+	select {
+	case <-s.stop: // the volume may belong to the next process already
+		return 0
+	default:
+	}
+	if !f.recorded {
+		return 0
+	}
+	pos, err := f.obj.Tree().Store().KV().Apply([]store.KVEdit{{Bucket: recordBucket, Key: recordKey(f.persistent)}})
+	if err != nil {
+		s.log.Error("removing the record of a persistent open", "error", err)
+		return 0
+	}
+	f.share.wrote(pos)
+	return pos
+}
+
+// persist makes the first record of f; false if it cannot be had.
+func (f *file) persist() bool {
+	_, err := f.server.record(f.obj)
+	if err != nil {
+		f.server.log.Warn("an open cannot be made persistent", "error", err)
+	}
+	return err == nil
+}
+
+// record brings the record of f up to date, if it is persistent, and returns what the reply to
+// the request that changed it waits for.
+func (f *file) record() store.Pos {
+	if f.obj.Durable().Kind != object.Persistent {
+		return 0
+	}
+	pos, err := f.server.record(f.obj)
+	if err != nil {
+		// Without the log no reply can be given that means anything; the volume has
+		// stopped or is about to.
+		f.server.log.Error("recording a persistent open", "error", err)
+	}
+	return pos
+}
+
+// recorded is what the reply to a CREATE that gave f waits for, besides pos.
+func (c *creation) recorded(f *file, pos store.Pos) store.Pos {
+	if _, leased := f.obj.Lease(); leased || f.obj.Durable().Kind == object.Persistent {
+		return f.share.since(pos)
+	}
+	return pos
+}
+
+// wrote notes the position of a record.
+func (sh *Share) wrote(pos store.Pos) {
+	for {
+		last := sh.records.Load()
+		if uint64(pos) <= last || sh.records.CompareAndSwap(last, uint64(pos)) {
+			return
+		}
+	}
+}
+
+// since is the later of pos and of the last record of the share: what a reply waits
+// for that says something about a recorded open.
+func (sh *Share) since(pos store.Pos) store.Pos { return max(pos, store.Pos(sh.records.Load())) }
+
+// RecoverOpens brings back the persistent opens of a volume that was served before, for
+// their clients to reclaim: [MS-SMB2] 3.3.5.9.12. It is called once, after the shares
+// have been added and before Serve. It also makes this server a new incarnation, so that no
+// FileId of an earlier one is given out again.
+func (s *Server) RecoverOpens(vol store.Volume) error {
+	n, err := incarnate(vol)
+	if err != nil {
+		return fmt.Errorf("incarnation of the server: %w", err)
+	}
+	s.opens.adopt(n)
+	var stale []store.KVEdit
+	count := 0
+	type entry struct {
+		key   string
+		value []byte
+	}
+	var entries []entry
+	err = vol.KV().Scan(recordBucket, "", func(key string, value []byte) bool {
+		entries = append(entries, entry{key, append([]byte(nil), value...)})
+		return true
+	})
+	if err != nil {
+		return fmt.Errorf("reading the persistent opens: %w", err)
+	}
+	for _, e := range entries {
+		if err := s.recoverOpen(vol, e.key, e.value); err != nil {
+			s.log.Warn("a persistent open is not recovered", "id", e.key, "error", err)
+			stale = append(stale, store.KVEdit{Bucket: recordBucket, Key: e.key})
+			continue
+		}
+		count++
+	}
+	if len(entries) > 0 {
+		s.log.Info("persistent opens", "recovered", count, "dropped", len(stale))
+	}
+	if stale == nil {
+		return nil
+	}
+	_, err = vol.KV().Apply(stale)
+	return err
+}
+
+// incarnate counts how often the volume has been served; the count is durable when it returns.
+func incarnate(vol store.Volume) (uint64, error) {
+	old, err := vol.KV().Get(serverBucket, incarnation)
+	n := uint64(0)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
+		return 0, err
+	case len(old) != 8:
+		return 0, fmt.Errorf("%d bytes instead of 8", len(old))
+	default:
+		n = binary.LittleEndian.Uint64(old)
+	}
+	n++
+	pos, err := vol.KV().Apply([]store.KVEdit{{Bucket: serverBucket, Key: incarnation, Value: binary.LittleEndian.AppendUint64(nil, n)}})
+	if err != nil {
+		return 0, err
+	}
+	return n, vol.Wait(pos)
+}
+
+// recoverOpen makes a disconnected open of a record.
+func (s *Server) recoverOpen(vol store.Volume, key string, value []byte) error {
+	var rec openRecord
+	id, err := strconv.ParseUint(key, 16, 64)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(value, &rec); err != nil {
+		return err
+	}
+	share := s.Share(rec.Share)
+	switch {
+	case share == nil || share.IsPipe() || share.Tree.Store() != vol:
+		return fmt.Errorf("share %q: %w", rec.Share, ErrNoShare)
+	case !share.ContinuouslyAvailable:
+		return fmt.Errorf("share %q is no longer continuously available", rec.Share)
+	}
+	rec.State.Path, rec.State.Stream = string(rec.Path), string(rec.Stream)
+	f := &file{
+		server: s, share: share, client: rec.State.Client, name: string(rec.Name), action: smb2.CreateAction(rec.Action),
+		app: appInstance{id: rec.State.AppID, version: rec.AppVersion}, persistent: id, recovered: true, recorded: true,
+	}
+	f.asked.DesiredAccess, f.asked.ShareAccess = dtyp.AccessMask(rec.DesiredAccess), smb2.ShareAccess(rec.ShareAccess)
+	f.asked.CreateOptions = smb2.CreateOptions(rec.CreateOptions)
+	f.id.Persistent = id
+	o, status := share.Tree.Import(rec.State)
+	if status != ntstatus.Success {
+		return status
+	}
+	f.obj = o
+	o.SetTag(f)
+	s.durables.add(f)
+	return nil
+}

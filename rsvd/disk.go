@@ -95,9 +95,11 @@ func (d *disk) load(node store.Node, folder Folder, set bool) error {
 	if err != nil {
 		return err
 	}
+	if !set {
+		folder = nil
+	}
 	box, err := d.container(own, folder, false)
-	if err == nil && box.Info().HasParent && !set {
-		box.Close()
+	if errors.Is(err, vhdx.ErrParent) && !set {
 		err = errDifferencing
 	}
 	if err != nil {
@@ -132,6 +134,9 @@ func (d *disk) container(n store.Node, folder Folder, readOnly bool) (*vhdx.Disk
 // parents opens parent layers by name: only those in the same folder, because a
 // path inside a file that a client wrote must not lead anywhere else.
 func parents(folder Folder) func(string) (store.Stream, error) {
+	if folder == nil {
+		return nil
+	}
 	return func(path string) (store.Stream, error) {
 		name := strings.TrimPrefix(strings.TrimPrefix(path, `.\`), "./")
 		if !component(name) {

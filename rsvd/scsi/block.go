@@ -54,15 +54,16 @@ func (t *Target) read(c *Command) Result {
 	if bad != NoSense {
 		return check(bad)
 	}
-	n = min(n, int64(c.MaxIn))
-	if n == 0 {
+	cut := min(n, int64(c.MaxIn))
+	if cut == 0 {
 		return Result{}
 	}
-	p := make([]byte, n)
+	sector := int64(t.disk.Geometry().SectorSize)
+	p := make([]byte, (cut+sector-1)/sector*sector)
 	if err := t.disk.ReadAt(p, off); err != nil {
 		return check(UnrecoveredReadError)
 	}
-	return Result{Data: p}
+	return Result{Data: p[:cut]}
 }
 
 func (t *Target) write(c *Command) Result {

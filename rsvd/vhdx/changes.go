@@ -21,6 +21,12 @@ func Changes(older, newer *Disk, diff []store.Range, off, n int64, to []store.Ra
 			e.state() < present && was.state() >= present,
 			e.state() >= present && was.state() >= present && e.off() != was.off():
 			to = appendRange(to, off, c.n)
+		case e.state() == present && was.state() < present: // zeros before
+			here, err := newer.Allocated(off, c.n, nil)
+			if err != nil {
+				return to, err
+			}
+			to = intersect(to, here, off, c.n, off, newer.sector)
 		case e.state() == present:
 			to = intersect(to, diff, e.off()+c.in, c.n, off, newer.sector)
 		}

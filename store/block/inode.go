@@ -30,6 +30,9 @@ type inode struct {
 	stale   bool       // the directory entries show older attributes
 	data    *stream    // the unnamed stream; nil for a directory
 	streams map[uint32]*stream
+
+	security []byte // a copy of the blob, if secured
+	secured  bool
 }
 
 type inodeID struct {
@@ -155,20 +158,41 @@ func (v *Volume) loadInode(id store.FileID, view store.View) (*inode, error) {
 	if !f.live() {
 		return nil, fmt.Errorf("file %d: %w", id, store.ErrNotFound)
 	}
-	n := &inode{v: v, id: id, view: view, version: f.version, deltas: maxDeltas}
-	if err := n.a.decode(f.value); err != nil {
+	var a attrs
+	if err := a.decode(f.value); err != nil {
 		return nil, fmt.Errorf("file %d: %w", id, err)
 	}
-	n.dir = n.a.dir
-	n.own.Store(n.a.cover)
-	n.gone.Store(n.a.links == 0 && id != store.RootID)
+	n := v.newInode(id, view, a, f.version)
 	if view == store.Live {
 		n.stale = v.inodes.isStale(id)
 	}
-	if !n.dir {
-		n.data = newStream(n, n.a.data, "", f.version, n.a.sizes)
-	}
 	return n, nil
+}
+
+// newInode returns the inode of a record.
+func (v *Volume) newInode(id store.FileID, view store.View, a attrs, version uint64) *inode {
+	n := &inode{v: v, id: id, view: view, dir: a.dir, a: a, version: version, deltas: maxDeltas}
+	n.own.Store(a.cover)
+	n.gone.Store(a.links == 0 && id != store.RootID)
+	if !n.dir {
+		n.data = newStream(n, a.data, "", version, a.sizes)
+	}
+	return n
+}
+
+// adopt opens a file that was just made, unless somebody did already, and returns
+// its inode with a reference.
+func (v *Volume) adopt(n *inode) *inode {
+	s := &v.inodes.shards[n.id%inodeShards]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := inodeID{n.id, n.view}
+	if first := s.open[key]; first != nil {
+		n = first
+	}
+	s.hold(n)
+	s.open[key] = n
+	return n
 }
 
 // ref takes another reference.
@@ -280,6 +304,9 @@ func (n *inode) label(old uint64) uint64 { return n.v.snaps.label(old, n.covered
 
 // covered returns the newest snapshot that covers the file, living or not.
 func (n *inode) covered() uint64 {
+	if len(*n.v.snaps.live.Load()) == 0 {
+		return 0 // none that matters to anybody
+	}
 	gen := n.v.coverGen.Load() + 1
 	if n.coverAt.Load() == gen {
 		return n.cover.Load()

@@ -137,18 +137,33 @@ func (v *Volume) Open(dir store.Node, name string) (store.Node, store.Entry, err
 	if err != nil {
 		return nil, store.Entry{}, err
 	}
+	up := v.up(name)
+	in := entryName{d.id, up}
+	var gen uint64
+	if d.view == store.Live {
+		t, g, ok := v.entries.get(in)
+		if ok {
+			if n, err := v.open1(t.id, store.Live, false); err == nil {
+				return newNode(n), store.Entry{Name: t.name, Attr: n.public()}, nil
+			}
+		}
+		gen = g
+	}
 	for {
-		e, _, err := v.lookup(d.id, v.up(name), maxVersion(d.view))
+		e, _, err := v.lookup(d.id, up, maxVersion(d.view))
 		if err != nil {
 			return nil, store.Entry{}, fmt.Errorf("%q: %w", name, err)
 		}
 		n, err := v.open1(e.id, d.view, false)
 		if err != nil {
 			// Removed in between, or the index is damaged: the entry tells.
-			if again, _, err2 := v.lookup(d.id, v.up(name), maxVersion(d.view)); err2 == nil && again.id == e.id {
+			if again, _, err2 := v.lookup(d.id, up, maxVersion(d.view)); err2 == nil && again.id == e.id {
 				return nil, store.Entry{}, fmt.Errorf("%q: %w", name, err)
 			}
 			continue
+		}
+		if d.view == store.Live {
+			v.entries.put(in, target{e.id, e.name}, gen)
 		}
 		return newNode(n), store.Entry{Name: e.name, Attr: n.public()}, nil
 	}

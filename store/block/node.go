@@ -1,6 +1,7 @@
 package block
 
 import (
+	"bytes"
 	"fmt"
 	"sync/atomic"
 
@@ -88,8 +89,20 @@ func (n *node) Update(ch store.Change) (store.Pos, error) {
 	pos, err := n.v.commit(c)
 	if err == nil {
 		n.updated(&a, label)
+		if b, ok := ch.Blobs[store.BlobSecurity]; ok {
+			n.security, n.secured = keepable(b)
+		}
 	}
 	return pos, err
+}
+
+// keepable returns a copy of a security descriptor that is small enough to be kept
+// with every inode.
+func keepable(b []byte) ([]byte, bool) {
+	if len(b) == 0 || len(b) > 2048 {
+		return nil, len(b) == 0 // an empty one is none
+	}
+	return bytes.Clone(b), true
 }
 
 // Blob implements store.Node.
@@ -97,9 +110,20 @@ func (n *node) Blob(k store.BlobKind) ([]byte, error) {
 	if err := n.v.check(); err != nil {
 		return nil, err
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if k == store.BlobSecurity && n.secured {
+		return bytes.Clone(n.security), nil
+	}
 	f, err := n.v.find(blobKey(nil, n.id, k), maxVersion(n.view))
-	if err != nil || !f.live() {
+	if err != nil {
 		return nil, err
+	}
+	if !f.live() {
+		f.value = nil
+	}
+	if k == store.BlobSecurity {
+		n.security, n.secured = keepable(f.value)
 	}
 	return f.value, nil
 }

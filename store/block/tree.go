@@ -23,6 +23,8 @@ func (v *Volume) end() {
 	v.epoch.RUnlock()
 	after := v.after
 	v.after = nil
+	v.entries.drop(v.moved)
+	v.moved = v.moved[:0]
 	v.names.Unlock()
 	for _, fn := range after {
 		fn()
@@ -97,16 +99,16 @@ func (v *Volume) Create(dir store.Node, name string, init store.Init) (store.Nod
 		v.fileLease = lease
 		return nil, 0, err
 	}
-	n, err := v.open1(e.id, store.Live, false)
-	if err != nil {
-		return nil, 0, err
-	}
-	return newNode(n), pos, nil
+	n := v.newInode(e.id, store.Live, e.attrs, fresh)
+	n.deltas = 0
+	n.security, n.secured = keepable(init.Blobs[store.BlobSecurity])
+	return newNode(v.adopt(n)), pos, nil
 }
 
 // enter plans the entry and link of n in directory d.
 func (v *Volume) enter(c *change, d *inode, name string, old found, n *inode, a attrs) error {
 	up := v.up(name)
+	v.moved = append(v.moved, entryName{d.id, up})
 	e := entry{name, n.id, a}
 	c.put(nameKey(nil, d.id, up), old, v.labelIn(d.id, old.version), e.encode(nil))
 	body := linkKey(nil, n.id, d.id, up)
@@ -122,6 +124,7 @@ func (v *Volume) enter(c *change, d *inode, name string, old found, n *inode, a 
 
 // leave plans the removal of an entry and its link. The name is in use: entry found as old.
 func (v *Volume) leave(c *change, d *inode, up string, old found, n *inode, keepEntry bool) error {
+	v.moved = append(v.moved, entryName{d.id, up})
 	if !keepEntry {
 		c.remove(nameKey(nil, d.id, up), old, v.labelIn(d.id, old.version))
 	}

@@ -35,6 +35,7 @@ type Volume struct {
 
 	names sync.Mutex   // guards the shape of the tree: entries and links
 	after []func()     // to run once names is released; guarded by names
+	moved []entryName  // whose entries changed since names was taken; guarded by names
 	epoch sync.RWMutex // see doc.go
 	order sync.Mutex   // log order is index order; guards the three below
 	batch *pebble.Batch
@@ -47,6 +48,7 @@ type Volume struct {
 
 	snaps    snapTable
 	inodes   inodeTable
+	entries  entryCache
 	chunks   chunkCache
 	space    space
 	pendings pendTable

@@ -54,6 +54,14 @@ HOMES = {
     "encrypted": (",encrypt", [], SECOND + ["--client-protection=encrypt"]),
     "persistent": (",ca", ENABLED, SECOND),
     "enumeration": ("", ENABLED + ["--share", "hideunread,path=p0,abe"], SECOND),
+    # The suite's own control codes answered, null sessions let in, a share that
+    # the first user may not enter.
+    "testmode": ("", ENABLED + ["--test-mode", "--share", "other,path=other",
+                                "--share", "closed,path=closed,allow=" + USER2],
+                 SECOND + ["--option=torture:share2=other",
+                           "--option=torture:noperm_share=closed"]),
+    # A snapshot of all shares is there before the tests.
+    "snapshots": ("", ENABLED + ["--share", "all"], SECOND),
 }
 XFAIL_TIMEOUT = 40
 TIMEOUT = 150
@@ -125,6 +133,28 @@ class Gabion:
             self.stop()
             sys.exit("gabion did not start: %s" % self.tail())
         self.host, self.port = m.groups()
+        if home == "snapshots":
+            self.options = self.options + self.snapshot(path)
+
+    def snapshot(self, path):
+        """Put a file with a stream and a folder into each share, keep them in a
+        snapshot, and say where that is."""
+        tmp = tempfile.TemporaryDirectory(prefix="torture.")
+        for name, text in (("foo", "hello"), ("baz", "baz")):
+            with open(os.path.join(tmp.name, name), "w") as f:
+                f.write(text)
+        for s in self.shares:
+            subprocess.run(["smbclient", "//%s/%s" % (self.host, s), "-p", self.port,
+                            "-U", USER + "%" + PASSWORD, "-c", "put foo; put baz foo:bar; "
+                            "mkdir subdir; put baz subdir/hardlink"], cwd=tmp.name,
+                           check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        out = subprocess.run([path, "snapshot", "create", "all", "--json", "--data",
+                              self.dir.name + "/data"], check=True,
+                             stdout=subprocess.PIPE).stdout
+        taken = json.loads(out)["taken"][:19]
+        gmt = "@GMT-" + re.sub("[-T]", ".", taken[:10]) + "-" + taken[11:].replace(":", ".")
+        return ["--option=torture:twrp_file=foo", "--option=torture:twrp_stream=bar",
+                "--option=torture:twrp_stream_size=3", "--option=torture:twrp_snapshot=" + gmt]
 
     def tail(self):
         self.log.seek(0)

@@ -34,7 +34,7 @@ func newArray(t *testing.T) *array {
 	}
 	srv, err := server.New(server.Config{
 		Name: "GABION", Auth: server.Accepting(auth.NewAcceptor(&auth.NTLM{Users: users, Name: "GABION"})),
-		Capabilities: server.DefaultCapabilities.With(server.CapPersistentHandles),
+		Capabilities: server.DefaultCapabilities.With(server.CapPersistentHandles), TestMode: true,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,56 @@
+package server_test
+
+import (
+	"testing"
+
+	"gabion/conformance/client"
+	"gabion/protocol/ntstatus"
+	"gabion/protocol/smb2"
+)
+
+// fsctlUnacknowledged makes a connection look dead to the server, see test_mode.go.
+const fsctlUnacknowledged = 0x83848003
+
+// bound adds a channel to a tree's session.
+func (a *array) bound(tree *client.Tree, user string) *client.Tree {
+	a.t.Helper()
+	s, err := a.dial(client.Negotiation{ClientGUID: tree.Session.Conn.ClientGUID}).Bind(tree.Session, client.NTLM(credentials(user)))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return tree.On(s)
+}
+
+// A break that does not get through on one channel goes out on another.
+func TestBreakFallsBackToAnotherChannel(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		create *smb2.CreateRequest
+	}{
+		{"oplock", durable("f", smb2.OplockLevelBatch)},
+		{"lease", client.WithLease(client.OpenFile("f"), smb2.Lease{V2: true, Key: smb2.LeaseKey{1}, State: smb2.LeaseReadCaching | smb2.LeaseHandleCaching | smb2.LeaseWriteCaching})},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			a := newArray(t)
+			first := a.connect(client.Negotiation{}, "bob", "vms")
+			second := a.bound(first, "bob")
+			held := open(t, first, test.create)
+			if _, err := first.Ioctl(fsctlUnacknowledged, nil, 0); err != nil {
+				t.Fatal(err)
+			}
+			p, err := a.connect(client.Negotiation{}, "ann", "vms").Start(client.OpenFile("f"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := second.Session.Conn.Break(); err != nil {
+				t.Fatal("second channel: ", err)
+			}
+			<-first.Session.Conn.Done()
+			held.Tree = second
+			want(t, "close on the second channel", held.Close(), ntstatus.Success)
+			_, err = p.File()
+			want(t, "the open that waited", err, ntstatus.Success)
+		})
+	}
+}

@@ -8,11 +8,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"gabion/server/admin"
-	"gabion/store"
 	"gabion/store/block"
 )
 
@@ -40,7 +41,7 @@ func checkCommand() *cobra.Command {
 				}
 			} else {
 				for _, d := range result.Damage {
-					fmt.Fprintf(c.OutOrStdout(), "%s %s: %s\n", d.File, d.Range, d.What)
+					fmt.Fprintf(c.OutOrStdout(), "%s\n", strings.Join(strings.Fields(d.File+" "+d.Range+": "+d.What), " "))
 				}
 			}
 			if !result.Clean {
@@ -74,18 +75,56 @@ func check(ctx context.Context, data string) (admin.CheckResult, error) {
 	if _, err := os.Stat(dir); err != nil {
 		return result, fmt.Errorf("there is no volume in %s: %w", data, err)
 	}
-	v, err := block.Open(block.Options{Dir: dir})
+	var found findings
+	sum, err := block.Check(block.Options{Dir: dir}, found.options(os.Stderr))
 	if err != nil {
 		return result, volumeError(data, err)
 	}
-	result, err = checkVolume(ctx, v, func(admin.Damage) {})
-	return result, errors.Join(err, v.Close())
+	return found.result(sum), nil
 }
 
-func checkVolume(ctx context.Context, v *block.Volume, report func(admin.Damage)) (admin.CheckResult, error) {
-	result := admin.CheckResult{Clean: true, Damage: []admin.Damage{}}
-	_ = store.Live
-	return result, nil
+// check verifies the running volume for the admin API.
+func (a *array) check(context.Context) (admin.CheckResult, error) {
+	var found findings
+	sum, err := a.volume.Check(found.options(nil))
+	return found.result(sum), err
+}
+
+// findings collects what a check reports.
+type findings []admin.Damage
+
+// options report problems to f, and progress to a terminal if there is one.
+func (f *findings) options(progress *os.File) block.CheckOptions {
+	o := block.CheckOptions{Found: func(p block.Problem) {
+		file := p.Path
+		if file == "" && p.File != 0 {
+			file = fmt.Sprintf("file %d", p.File)
+		}
+		if p.Stream != "" {
+			file += ":" + p.Stream
+		}
+		d := admin.Damage{File: file, What: p.What}
+		if p.Range.Len > 0 {
+			d.Range = fmt.Sprintf("[%d,+%d)", p.Range.Off, p.Range.Len)
+		}
+		*f = append(*f, d)
+	}}
+	if progress != nil && term.IsTerminal(int(progress.Fd())) {
+		o.Progress = func(done, total int64) {
+			if total > 0 {
+				fmt.Fprintf(progress, "\rverified %d %%", done*100/total)
+			}
+		}
+	}
+	return o
+}
+
+func (f *findings) result(sum block.Summary) admin.CheckResult {
+	damage := []admin.Damage(*f)
+	if damage == nil {
+		damage = []admin.Damage{}
+	}
+	return admin.CheckResult{Clean: sum.Problems == 0, Files: sum.Files, Bytes: sum.Bytes, Damage: damage}
 }
 
 func hostPort(a net.Addr) (host, port string) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,7 +8,6 @@ import (
 	"syscall"
 
 	"gabion/auth"
-	"gabion/server/admin"
 	"gabion/store"
 	"gabion/store/block"
 	"gabion/store/crashfs"
@@ -109,9 +107,4 @@ Windows hosts always connect to port 445: run with --listen 0.0.0.0:445, which n
 their computer account, for which the array needs a domain account and a keytab.
 
 `, firstUser, password, a.Data, host, port, share)
-}
-
-// check verifies the running volume for the admin API.
-func (a *array) check(ctx context.Context, report func(admin.Damage)) (admin.CheckResult, error) {
-	return checkVolume(ctx, a.volume, report)
 }

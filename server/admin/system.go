@@ -27,7 +27,7 @@ type System struct {
 	// Verify tests the array's membership of a domain.
 	Verify func(ctx context.Context, host string) (any, error)
 	// Check verifies the running volume; see block.Check.
-	Check func(ctx context.Context, report func(Damage)) (CheckResult, error)
+	Check func(ctx context.Context) (CheckResult, error)
 	// Stats are the store's inner figures; nil when the engine has none.
 	Stats func() any
 }

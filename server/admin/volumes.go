@@ -1,9 +1,6 @@
 package admin
 
-import (
-	"context"
-	"net/http"
-)
+import "context"
 
 var volumeOperations = []Operation{{
 	Name: "volume stats", Method: "GET", Path: "/v1/volume/stats", Role: RoleReadOnly,
@@ -20,10 +17,7 @@ var volumeOperations = []Operation{{
 	Summary: "Verify the running volume",
 	Example: "gabion volume check",
 	Run: func(ctx context.Context, s *System, _ *Call) (any, error) {
-		if s.Check == nil {
-			return nil, Errorf(http.StatusNotImplemented, "this volume's engine cannot be checked while it runs")
-		}
-		return s.Check(ctx, func(Damage) {})
+		return s.Check(ctx)
 	},
 }}
 

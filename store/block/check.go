@@ -1,0 +1,549 @@
+package block
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"gabion/store"
+)
+
+// Problem is one damage that a check found.
+type Problem struct {
+	File   store.FileID // 0 when it concerns no file
+	Path   string       // of the file, if it is known
+	Stream string
+	Range  store.Range // of the stream; Len 0 when it is not about data
+	What   string
+}
+
+func (p Problem) String() string {
+	var b strings.Builder
+	if p.File != 0 {
+		fmt.Fprintf(&b, "file %d", p.File)
+		if p.Path != "" {
+			fmt.Fprintf(&b, " %q", p.Path)
+		}
+		if p.Stream != "" {
+			fmt.Fprintf(&b, " stream %q", p.Stream)
+		}
+		if p.Range.Len > 0 {
+			fmt.Fprintf(&b, " [%d,+%d)", p.Range.Off, p.Range.Len)
+		}
+		b.WriteString(": ")
+	}
+	return b.String() + p.What
+}
+
+// CheckOptions of Volume.Check.
+type CheckOptions struct {
+	// SkipData leaves out reading the data; structures and counts are checked.
+	SkipData bool
+	// Progress is called now and then with what was looked at and what there is.
+	Progress func(done, total int64)
+	// Found is called for each problem.
+	Found func(Problem)
+}
+
+// Summary is what a check looked at.
+type Summary struct {
+	Files, Entries, Chunks, Snapshots int64
+	Bytes                             int64 // of data read and verified
+	Problems                          int64
+}
+
+// Check opens a stopped volume, verifies all of it and closes it.
+func Check(opt Options, how CheckOptions) (Summary, error) {
+	opt.Manual = true
+	v, err := Open(opt)
+	if err != nil {
+		return Summary{}, err
+	}
+	sum, err := v.Check(how)
+	return sum, errors.Join(err, v.Close())
+}
+
+// Check verifies the volume: the directory structure, every chunk map of every
+// version and its data, and the reference counts. It looks at one state of the
+// index; on a running volume data that moved on meanwhile is looked at again.
+func (v *Volume) Check(how CheckOptions) (Summary, error) {
+	if err := v.check(); err != nil {
+		return Summary{}, err
+	}
+	c := &checker{v: v, how: how, paths: map[store.FileID]string{}}
+	// No change is half planned and none is made while the state is taken.
+	v.epoch.Lock()
+	c.snap = v.index.NewSnapshot()
+	v.space.mu.RLock()
+	c.total = v.space.live
+	c.segs = map[uint64]bool{}
+	for seq := range v.space.segs {
+		c.segs[seq] = true
+	}
+	v.space.mu.RUnlock()
+	v.epoch.Unlock()
+	defer c.snap.Close()
+	for _, step := range []func() error{c.tree, c.chunks, c.counts} {
+		if err := step(); err != nil {
+			return c.sum, err
+		}
+	}
+	return c.sum, nil
+}
+
+// checker is a check in progress.
+type checker struct {
+	v     *Volume
+	how   CheckOptions
+	snap  *pebble.Snapshot
+	sum   Summary
+	total int64
+	segs  map[uint64]bool
+	paths map[store.FileID]string // of live files
+
+	sizes map[streamRef]int64
+	names map[streamRef]string
+}
+
+func (c *checker) found(p Problem) {
+	c.sum.Problems++
+	if p.Path == "" && p.File != 0 {
+		p.Path = c.paths[p.File]
+	}
+	if c.how.Found != nil {
+		c.how.Found(p)
+	}
+}
+
+// scan walks the keys with a prefix in the state that is checked. A damaged part of the index
+// is a problem, not the end.
+func (c *checker) scan(prefix byte, fn func(key, value []byte) error) error {
+	it, err := c.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			c.found(Problem{What: fmt.Sprintf("index, near key %x: %v", it.Key(), err)})
+			continue
+		}
+		if err := fn(it.Key(), value); err != nil {
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		c.found(Problem{What: fmt.Sprintf("index, keys %q: %v", prefix, err)})
+	}
+	return nil
+}
+
+// scanLive walks the newest versions that are not tombstones.
+func (c *checker) scanLive(prefix byte, fn func(body, value []byte) error) error {
+	var last []byte
+	return c.scan(prefix, func(key, value []byte) error {
+		if len(key) < 9 {
+			c.found(Problem{What: fmt.Sprintf("index: malformed key %x", key)})
+			return nil
+		}
+		body, _ := versionOf(key)
+		if string(body) == string(last) {
+			return nil
+		}
+		last = append(last[:0], body...)
+		if len(value) == 0 {
+			return nil
+		}
+		return fn(body, value)
+	})
+}
+
+// name is an entry or a link, as both sides should agree on it.
+type name struct {
+	dir store.FileID
+	up  string
+}
+
+// tree checks inodes, entries and links against each other.
+func (c *checker) tree() error {
+	inodes := map[store.FileID]*attrs{}
+	c.sizes, c.names = map[streamRef]int64{}, map[streamRef]string{}
+	err := c.scanLive(kInode, func(body, value []byte) error {
+		id, no := store.FileID(be.Uint64(body[1:])), be.Uint32(body[9:])
+		a := new(attrs)
+		if err := a.decode(value); err != nil {
+			c.found(Problem{File: id, What: "inode: " + err.Error()})
+			return nil
+		}
+		if no == 0 {
+			inodes[id] = a
+			c.sum.Files++
+			c.sizes[streamRef{id, a.data}] = a.size
+		} else {
+			c.sizes[streamRef{id, no}] = a.size
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for id, a := range inodes {
+		c.sizes[streamRef{id, a.data}] = a.size // a stream that became the unnamed one
+	}
+	entries := map[name]entry{}
+	err = c.scanLive(kName, func(body, value []byte) error {
+		var e entry
+		if err := e.decode(value); err != nil {
+			c.found(Problem{File: store.FileID(be.Uint64(body[1:])), What: "directory entry: " + err.Error()})
+			return nil
+		}
+		n := name{store.FileID(be.Uint64(body[1:])), string(body[9 : len(body)-1])}
+		entries[n] = e
+		c.sum.Entries++
+		if c.v.up(e.name) != n.up {
+			c.found(Problem{File: n.dir, What: fmt.Sprintf("entry %q is filed as %q", e.name, n.up)})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	links := map[store.FileID]map[name]bool{}
+	err = c.scanLive(kLink, func(body, value []byte) error {
+		id := store.FileID(be.Uint64(body[1:]))
+		if links[id] == nil {
+			links[id] = map[name]bool{}
+		}
+		links[id][name{store.FileID(be.Uint64(body[9:])), string(body[17 : len(body)-1])}] = true
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.findPaths(entries)
+	err = c.scanLive(kStream, func(body, value []byte) error {
+		id := store.FileID(be.Uint64(body[1:]))
+		var e streamEntry
+		if err := e.decode(value); err != nil {
+			c.found(Problem{File: id, What: "stream entry: " + err.Error()})
+			return nil
+		}
+		ref := streamRef{id, e.no}
+		c.names[ref] = e.name
+		if _, ok := c.sizes[ref]; !ok && inodes[id] != nil {
+			c.found(Problem{File: id, Stream: e.name, What: "stream without sizes"})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.compare(inodes, entries, links)
+	c.sum.Snapshots = int64(len(*c.v.snaps.live.Load()))
+	return nil
+}
+
+// findPaths gives every file a path below the root, as far as entries lead to it.
+func (c *checker) findPaths(entries map[name]entry) {
+	children := map[store.FileID][]entry{}
+	for n, e := range entries {
+		children[n.dir] = append(children[n.dir], e)
+	}
+	c.paths[store.RootID] = `\`
+	for queue := []store.FileID{store.RootID}; len(queue) > 0; queue = queue[1:] {
+		base := strings.TrimSuffix(c.paths[queue[0]], `\`)
+		for _, e := range children[queue[0]] {
+			if _, seen := c.paths[e.id]; !seen {
+				c.paths[e.id] = base + `\` + e.name
+				queue = append(queue, e.id)
+			}
+		}
+	}
+}
+
+func (c *checker) compare(inodes map[store.FileID]*attrs, entries map[name]entry, links map[store.FileID]map[name]bool) {
+	for n, e := range entries {
+		a := inodes[e.id]
+		switch {
+		case inodes[n.dir] == nil || !inodes[n.dir].dir:
+			c.found(Problem{File: n.dir, What: fmt.Sprintf("entry %q in what is no directory", e.name)})
+		case a == nil:
+			c.found(Problem{File: e.id, What: fmt.Sprintf("entry %q of directory %d names a file that is not there", e.name, n.dir)})
+		case !links[e.id][n]:
+			c.found(Problem{File: e.id, What: fmt.Sprintf("does not know its name %q in directory %d", e.name, n.dir)})
+		}
+	}
+	for id, a := range inodes {
+		if id == store.RootID {
+			continue
+		}
+		for n := range links[id] {
+			if entries[n].id != id {
+				c.found(Problem{File: id, What: fmt.Sprintf("its name %q in directory %d leads elsewhere", n.up, n.dir)})
+			}
+		}
+		if int(a.links) != len(links[id]) {
+			c.found(Problem{File: id, What: fmt.Sprintf("counts %d names, has %d", a.links, len(links[id]))})
+		}
+		if a.dir && len(links[id]) > 1 {
+			c.found(Problem{File: id, What: "directory with several names"})
+		}
+		if a.links == 0 {
+			continue // being removed
+		}
+		if c.paths[id] == "" {
+			c.found(Problem{File: id, What: "cannot be reached from the root"})
+		}
+	}
+}
+
+// chunks checks every version of every chunk map, and its data.
+func (c *checker) chunks() error {
+	var last *chunkMap
+	var body []byte
+	return c.scan(kChunk, func(key, value []byte) error {
+		if len(key) != 25 {
+			c.found(Problem{What: fmt.Sprintf("index: malformed key %x", key)})
+			return nil
+		}
+		b, _ := versionOf(key)
+		id := chunkID{file: store.FileID(be.Uint64(b[1:])), stream: be.Uint32(b[9:]), chunk: be.Uint32(b[13:])}
+		m := new(chunkMap)
+		if _, err := m.apply(value, nil); err != nil {
+			c.damage(id, 0, chunkBlocks, err)
+			return nil
+		}
+		c.sum.Chunks++
+		newest := string(b) != string(body)
+		if newest {
+			last, body = nil, append(body[:0], b...)
+			c.bounds(id, m)
+		}
+		if err := c.data(id, m, last); err != nil {
+			return err
+		}
+		last = m
+		return nil
+	})
+}
+
+// bounds checks that a live chunk holds nothing behind the stream's size.
+func (c *checker) bounds(id chunkID, m *chunkMap) {
+	size, ok := c.sizes[streamRef{id.file, id.stream}]
+	if !ok || len(m.pieces) == 0 || c.v.pendings.lookup(streamRef{id.file, id.stream}, id.chunk, newest) != nil {
+		return
+	}
+	p := &m.pieces[len(m.pieces)-1]
+	if end := int64(id.chunk)*chunkSize + int64(p.end())*blockSize; end > roundUp(size) {
+		c.damage(id, p.block, p.n, fmt.Errorf("data behind the size %d", size))
+	}
+}
+
+func (c *checker) damage(id chunkID, block, n uint8, err error) {
+	c.found(Problem{
+		File: id.file, Stream: c.names[streamRef{id.file, id.stream}], What: err.Error(),
+		Range: store.Range{Off: int64(id.chunk)*chunkSize + int64(block)*blockSize, Len: int64(n) * blockSize},
+	})
+}
+
+// data reads and verifies what m holds and last, a newer version just verified, does not.
+func (c *checker) data(id chunkID, m, last *chunkMap) error {
+	if c.how.SkipData {
+		return nil
+	}
+	buf := blocks.Get().(*[blockSize]byte)
+	defer blocks.Put(buf)
+	for i := range m.pieces {
+		p := &m.pieces[i]
+		if !p.stored() {
+			continue
+		}
+		for b := p.block; b < p.end(); b++ {
+			if last != nil {
+				if q, ok := last.at(b); ok && q.same(p, b) {
+					continue
+				}
+			}
+			err := c.v.space.readBlocks(p, &m.crc, buf[:], b)
+			if err != nil && c.still(id, p, b) {
+				if e := c.v.check(); e != nil {
+					return e
+				}
+				c.damage(id, b, 1, err)
+			}
+			c.sum.Bytes += blockSize
+		}
+	}
+	if c.how.Progress != nil {
+		c.how.Progress(c.sum.Bytes, c.total)
+	}
+	return nil
+}
+
+// still reports whether some version of a chunk holds a block where it was not readable:
+// on a running volume it may have moved on.
+func (c *checker) still(id chunkID, p *piece, b uint8) bool {
+	all, err := c.v.versions(chunkBody(nil, id.file, id.stream, id.chunk))
+	if err != nil {
+		return true
+	}
+	for _, s := range all {
+		if q, ok := s.m.at(b); ok && q.same(p, b) {
+			return true
+		}
+	}
+	return false
+}
+
+// countWindow is how many regions are counted in one pass over the chunk maps.
+const countWindow = 1 << 14
+
+// counts checks the reference counts against the chunk maps.
+func (c *checker) counts() error {
+	var from regionID
+	referred := int64(0)
+	for more := true; more; {
+		w := &window{from: from, counts: map[regionID]*region{}, refs: map[regionID]*sectors{}}
+		var err error
+		if more, err = w.load(c); err != nil {
+			return err
+		}
+		if err := w.count(c); err != nil {
+			return err
+		}
+		referred += w.report(c)
+		from = w.end
+	}
+	if referred != c.total {
+		c.found(Problem{What: fmt.Sprintf("%d bytes are counted as living, %d are referred to", c.total, referred)})
+	}
+	return nil
+}
+
+// window is a range of regions whose references are counted.
+type window struct {
+	from, end regionID // end is open; zero: there is no end
+	counts    map[regionID]*region
+	refs      map[regionID]*sectors
+}
+
+func (a regionID) less(b regionID) bool {
+	return a.container < b.container || a.container == b.container && a.region < b.region
+}
+
+func (w *window) holds(id regionID) bool {
+	return !id.less(w.from) && (w.end == regionID{} || id.less(w.end))
+}
+
+func (w *window) at(id regionID) *region {
+	r := w.counts[id]
+	if r == nil {
+		r = new(region)
+		w.counts[id], w.refs[id] = r, new(sectors)
+	}
+	return r
+}
+
+// load reads what the index says, negated: counting must bring it to minus one.
+func (w *window) load(c *checker) (more bool, err error) {
+	err = c.scan(kCounts, func(key, value []byte) error {
+		id := regionID{be.Uint64(key[1:]), be.Uint16(key[9:])}
+		if id.less(w.from) || more {
+			return nil
+		}
+		if len(w.counts) == countWindow {
+			w.end, more = id, true
+			return nil
+		}
+		if !c.hasContainer(id) {
+			return nil
+		}
+		r := w.at(id)
+		if err := eachInterval(value, func(i interval) {
+			for s := i.off; s < i.off+i.n; s++ {
+				r[s] -= i.change
+			}
+		}); err != nil {
+			c.found(Problem{What: fmt.Sprintf("reference counts of container %d region %d: %v", id.container, id.region, err)})
+		}
+		return nil
+	})
+	return more, err
+}
+
+func (c *checker) hasContainer(id regionID) bool {
+	if c.segs[id.container] {
+		return true
+	}
+	c.v.space.mu.RLock()
+	defer c.v.space.mu.RUnlock()
+	return len(c.v.space.moved[id]) > 0
+}
+
+// count adds what the chunk maps refer to.
+func (w *window) count(c *checker) error {
+	var all []state
+	var body []byte
+	flush := func() {
+		for b := range uint8(chunkBlocks) {
+			for _, p := range runs(all, b) {
+				off, n := p.extent(b)
+				for s := off; s < off+n; s++ {
+					if id := (regionID{p.container, uint16(s / regionSects)}); w.holds(id) {
+						w.at(id)[s%regionSects]++
+						w.refs[id].add(int(s % regionSects))
+					}
+				}
+			}
+		}
+		all = all[:0]
+	}
+	err := c.scan(kChunk, func(key, value []byte) error {
+		b, version := versionOf(key)
+		if string(b) != string(body) {
+			flush()
+			body = append(body[:0], b...)
+		}
+		m := new(chunkMap)
+		if _, err := m.apply(value, nil); err == nil {
+			all = append(all, state{version: version, m: m})
+		}
+		return nil
+	})
+	flush()
+	return err
+}
+
+// report names the regions whose counts are wrong: where maps refer n times, the changes
+// must say n-1. It returns how many bytes are referred to.
+func (w *window) report(c *checker) int64 {
+	bytes := int64(0)
+	for id, r := range w.counts {
+		for s := 0; s < regionSects; s++ {
+			// What is left is references minus changes: one where they agree, none where
+			// there is no data, or data that nothing refers to; the sum tells these apart.
+			if w.refs[id].has(s) {
+				bytes += sectorSize
+			}
+			if r[s] == 1 || r[s] == 0 && !w.refs[id].has(s) {
+				continue
+			}
+			e := s
+			for e+1 < regionSects && r[e+1] == r[s] {
+				e++
+			}
+			c.found(Problem{What: fmt.Sprintf("container %d region %d, sectors %d to %d: reference count is off by %d",
+				id.container, id.region, s, e, r[s]-1)})
+		}
+	}
+	return bytes
+}
+
+// sectors is a set of sectors of a region.
+type sectors [regionSects / 64]uint64
+
+func (s *sectors) has(i int) bool { return s != nil && s[i/64]&(1<<(i%64)) != 0 }
+func (s *sectors) add(i int)      { s[i/64] |= 1 << (i % 64) }

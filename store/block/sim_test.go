@@ -2,6 +2,7 @@ package block
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -20,7 +21,19 @@ var engine = storetest.Engine{
 		v.eager, v.few = true, 1
 		return v, nil
 	},
-	Idle: func(v store.Volume) { background(v.(*Volume)) },
+	Idle:  func(v store.Volume) { background(v.(*Volume)) },
+	Check: verify,
+}
+
+// verify fails with what a check of the volume finds.
+func verify(v store.Volume) error {
+	var found []error
+	_, err := v.(*Volume).Check(CheckOptions{Found: func(p Problem) {
+		if len(found) < 10 {
+			found = append(found, errors.New(p.String()))
+		}
+	}})
+	return errors.Join(append(found, err)...)
 }
 
 // background does what the background does, and now and then flushes the index or

@@ -198,27 +198,36 @@ func (z *lazyClone) add(first, n uint32, off int64) {
 		z.p.lazy = append(z.p.lazy, whole)
 		return
 	}
-	base := uint32(off / chunkBlocks) // of the source
-	t := &z.p.s.n.v.pendings
-	for i := uint32(0); i < n; {
-		p := t.lookup(from, base+i, maxVersion(z.from.n.view))
-		k := uint32(1)
-		if p != nil {
-			k = min(n-i, p.end()-base-i)
+	// Chunk i of the target is chunk i+shift of the source.
+	shift := off/chunkBlocks - int64(first)
+	lo := uint32(off / chunkBlocks)
+	open := []*pending{whole} // what no pending clone of the source covers, so far
+	for _, p := range z.p.s.n.v.pendings.overlaps(from, lo, lo+n) {
+		if p.version > maxVersion(z.from.n.view) {
+			continue
 		}
-		q := whole.slice(first+i, first+i+k)
-		if p != nil {
-			s := p.slice(base+i, base+i+k)
-			q.from, q.view, q.off = s.from, s.view, s.off
-		} else {
-			for i+k < n && t.lookup(from, base+i+k, maxVersion(z.from.n.view)) == nil {
-				k++
+		var rest []*pending
+		for _, q := range open {
+			a := max(int64(p.first)-shift, int64(q.first))
+			b := min(int64(p.end())-shift, int64(q.end()))
+			if a >= b {
+				rest = append(rest, q)
+				continue
 			}
-			q = whole.slice(first+i, first+i+k)
+			s := p.slice(uint32(a+shift), uint32(b+shift))
+			got := q.slice(uint32(a), uint32(b))
+			got.from, got.view, got.off = s.from, s.view, s.off
+			z.p.lazy = append(z.p.lazy, got)
+			if int64(q.first) < a {
+				rest = append(rest, q.slice(q.first, uint32(a)))
+			}
+			if b < int64(q.end()) {
+				rest = append(rest, q.slice(uint32(b), q.end()))
+			}
 		}
-		z.p.lazy = append(z.p.lazy, q)
-		i += k
+		open = rest
 	}
+	z.p.lazy = append(z.p.lazy, open...)
 }
 
 // committed does in memory what begin planned.

@@ -2,7 +2,6 @@ package object
 
 import (
 	"errors"
-	"hash/fnv"
 	"strings"
 
 	"gabion/store"
@@ -33,12 +32,36 @@ func is8dot3(name string) bool {
 }
 
 // shortChar reports whether c may occur in an 8.3 name.
-func shortChar(c byte) bool {
-	switch {
-	case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9':
-		return true
+func shortChar(c byte) bool { return shortChars[c] }
+
+var shortChars = func() (set [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'()-@^_`{}~") {
+		set[c] = true
 	}
-	return strings.IndexByte("!#$%&'()-@^_`{}~", c) >= 0
+	return set
+}()
+
+func upper(c byte) byte {
+	if 'a' <= c && c <= 'z' {
+		c -= 'a' - 'A'
+	}
+	return c
+}
+
+// shortHash is FNV-1a over the upper case of name. Listings compute it for every entry.
+func shortHash(name string) uint64 {
+	const prime, basis = 1099511628211, 14695981039346656037
+	for i := range len(name) {
+		if name[i] >= 0x80 {
+			name = strings.ToUpper(name)
+			break
+		}
+	}
+	h := uint64(basis)
+	for i := range len(name) {
+		h = (h ^ uint64(upper(name[i]))) * prime
+	}
+	return h
 }
 
 // ShortName is the 8.3 name shown beside name in a listing, "" if name is one itself.
@@ -47,9 +70,7 @@ func ShortName(name string) string {
 		return ""
 	}
 	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	h := fnv.New64a()
-	h.Write([]byte(strings.ToUpper(name)))
-	n := h.Sum64()
+	n := shortHash(name)
 	b := make([]byte, 0, 12)
 	b = appendShort(b, name, 1)
 	for range 5 {
@@ -72,7 +93,7 @@ func ShortName(name string) string {
 func appendShort(b []byte, s string, n int) []byte {
 	for i := 0; i < len(s) && n > 0; i++ {
 		if c := s[i]; shortChar(c) && c != '~' {
-			b = append(b, strings.ToUpper(s[i:i+1])...)
+			b = append(b, upper(c))
 			n--
 		}
 	}

@@ -1,6 +1,7 @@
 package block
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -84,6 +85,7 @@ func (h *house) start() {
 				return
 			case <-h.kick:
 			}
+			h.rest(5 * time.Millisecond) // what comes meanwhile shares a step
 			for h.v.check() == nil {
 				select {
 				case <-h.quit:
@@ -193,10 +195,14 @@ func (v *Volume) nextDoomed() uint64 {
 	return 0
 }
 
-// finished takes the head off a queue when its work is done.
-func (h *house) finishedOrphan() {
+// finishedOrphans takes n from place i on off the queue when their work is done.
+func (h *house) finishedOrphans(i, n int) {
 	h.mu.Lock()
-	h.orphans = h.orphans[1:]
+	if i == 0 {
+		h.orphans = h.orphans[n:]
+	} else {
+		h.orphans = slices.Delete(h.orphans, i, i+n)
+	}
 	h.mu.Unlock()
 }
 

@@ -111,14 +111,39 @@ func (v *Volume) find(body []byte, max uint64) (found, error) {
 // scan calls fn for the keys that begin with prefix, from the key from on (nil:
 // the first), until it returns false. Key and value are valid during the call only.
 func (v *Volume) scan(prefix, from []byte, fn func(key, value []byte) (bool, error)) error {
+	s := scanner{v: v}
+	defer s.close()
+	return s.scan(prefix, from, fn)
+}
+
+// scanner scans several ranges of the index as it is at the first.
+type scanner struct {
+	v  *Volume
+	it *pebble.Iterator
+}
+
+func (s *scanner) close() {
+	if s.it != nil {
+		s.it.Close()
+	}
+}
+
+// scan is Volume.scan.
+func (s *scanner) scan(prefix, from []byte, fn func(key, value []byte) (bool, error)) error {
+	v := s.v
 	if from == nil {
 		from = prefix
 	}
-	it, err := v.index.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(prefix)})
-	if err != nil {
-		return v.indexError(err)
+	if s.it == nil {
+		it, err := v.index.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(prefix)})
+		if err != nil {
+			return v.indexError(err)
+		}
+		s.it = it
+	} else {
+		s.it.SetBounds(from, after(prefix))
 	}
-	defer it.Close()
+	it := s.it
 	for ok := it.First(); ok; ok = it.Next() {
 		value, err := it.ValueAndErr()
 		if err != nil {

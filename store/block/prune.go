@@ -20,19 +20,25 @@ func (v *Volume) versions(body []byte) ([]state, error) {
 		if len(key) != len(body)+8 {
 			return true, nil
 		}
-		_, version := versionOf(key)
-		s := state{version: version, value: append([]byte(nil), value...)}
-		if body[0] == kChunk {
-			s.m = new(chunkMap)
-			if _, err := s.m.apply(value, nil); err != nil {
-				return false, err
-			}
-		}
+		s, err := stateOf(key, value)
 		out = append(out, s)
-		return true, nil
+		return true, err
 	})
 	slices.Reverse(out)
 	return out, err
+}
+
+// stateOf decodes one version of a key.
+func stateOf(key, value []byte) (state, error) {
+	_, version := versionOf(key)
+	s := state{version: version, value: append([]byte(nil), value...)}
+	if key[0] == kChunk {
+		s.m = new(chunkMap)
+		if _, err := s.m.apply(value, nil); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
 }
 
 // prune plans the removal of the versions of a key that nobody sees: none of the
@@ -43,6 +49,11 @@ func (v *Volume) prune(c *change, body []byte, dead bool, end uint64) ([]state, 
 	if err != nil {
 		return nil, err
 	}
+	return v.pruneVersions(c, body, all, dead, end), nil
+}
+
+// pruneVersions is prune for a key whose versions are known, oldest first.
+func (v *Volume) pruneVersions(c *change, body []byte, all []state, dead bool, end uint64) []state {
 	l := *v.snaps.live.Load()
 	var kept []state
 	for i, s := range all {
@@ -70,7 +81,7 @@ func (v *Volume) prune(c *change, body []byte, dead bool, end uint64) ([]state, 
 	if body[0] == kChunk && len(kept) < len(all) {
 		unref(c, all, kept)
 	}
-	return kept, nil
+	return kept
 }
 
 // unref drops the references of what lay in all and does not in kept. A block
@@ -109,6 +120,7 @@ func runs(states []state, b uint8) []piece {
 const (
 	stepKeys  = 256 // index keys that a background step may visit
 	stepBytes = 48 << 10
+	stepFiles = 64 // that a step may remove
 )
 
 // death returns whether a file is dead, and since which version: its newest
@@ -124,10 +136,11 @@ func (v *Volume) death(id store.FileID) (end uint64, dead bool, err error) {
 	return f.version, len(f.value) == 0, nil
 }
 
-// removeOrphan does a step of removing a file, or a stream, that has no name.
+// removeOrphan does a step of removing a file, or a stream, that has no name, and others
+// behind it as long as the step has room.
 func (v *Volume) removeOrphan(o orphan) error {
 	if n := v.peek(o.id); n != nil && o.whole {
-		v.work.finishedOrphan() // its last Close queues it again
+		v.work.finishedOrphans(0, 1) // its last Close queues it again
 		return nil
 	}
 	if err := v.admit(0); err != nil {
@@ -140,27 +153,57 @@ func (v *Volume) removeOrphan(o orphan) error {
 	defer v.epoch.RUnlock()
 	c := newChange()
 	defer c.free()
-	var done bool
-	var err error
-	if o.whole {
-		done, err = v.removeFile(c, o.id)
-	} else {
-		done, err = v.removeStream(c, o.id, o.stream)
-	}
-	if err != nil {
-		v.work.finishedOrphan()
-		return err
+	in := &scanner{v: v}
+	defer in.close()
+	done := 0
+	for more := true; more; {
+		last, err := v.planRemoval(c, in, o)
+		if err != nil {
+			v.work.removing = nil
+			v.work.finishedOrphans(done, 1)
+			return err
+		}
+		if !last {
+			break
+		}
+		done++
+		o, more = v.anotherOrphan(c, done)
 	}
 	if len(c.body) > 0 || len(c.refs) > 0 {
 		if _, err := v.commit(c); err != nil {
-			v.work.finishedOrphan()
+			v.work.finishedOrphans(0, 1)
 			return err
 		}
 	}
-	if done {
-		v.work.finishedOrphan()
-	}
+	v.work.finishedOrphans(0, done)
 	return nil
+}
+
+// planRemoval plans a step of removing an orphan and reports whether it was the last.
+func (v *Volume) planRemoval(c *change, in *scanner, o orphan) (bool, error) {
+	if o.whole {
+		return v.removeFile(c, in, o.id)
+	}
+	return v.removeStream(c, o.id, o.stream)
+}
+
+// anotherOrphan returns the file at place i of the queue if a change that removes
+// those ahead may remove it too. What they are planned from is the index, so no two
+// may be of the same file.
+func (v *Volume) anotherOrphan(c *change, i int) (orphan, bool) {
+	if i >= stepFiles || len(c.body)+32*len(c.refs) > stepBytes/2 {
+		return orphan{}, false
+	}
+	v.work.mu.Lock()
+	q := v.work.orphans[:min(i+1, len(v.work.orphans))]
+	v.work.mu.Unlock()
+	if len(q) <= i || !q[i].whole || slices.ContainsFunc(q[:i], func(o orphan) bool { return o.id == q[i].id }) {
+		return orphan{}, false
+	}
+	if v.peek(q[i].id) != nil || v.pendings.of(q[i]) != nil {
+		return orphan{}, false
+	}
+	return q[i], true
 }
 
 // dropPending does a step of ending the pending clones of what is being removed: one
@@ -193,19 +236,17 @@ func (v *Volume) dropPending(o orphan) (bool, error) {
 }
 
 // removeFile plans a step and reports whether it was the last.
-func (v *Volume) removeFile(c *change, id store.FileID) (bool, error) {
+func (v *Volume) removeFile(c *change, in *scanner, id store.FileID) (bool, error) {
 	body := inodeKey(nil, id, 0)
 	f, err := v.find(body, newest)
 	if err != nil {
 		return false, err
 	}
-	if f.live() {
+	label := v.snaps.label(f.version, v.version)
+	if f.live() && label > 0 {
 		// From here on nobody but snapshots sees it.
-		label := v.snaps.label(f.version, v.version)
 		c.set(at(body, label), nil)
-		if label > 0 {
-			c.mark(label, body)
-		}
+		c.mark(label, body)
 		return false, nil
 	}
 	end := uint64(newest)
@@ -217,10 +258,14 @@ func (v *Volume) removeFile(c *change, id store.FileID) (bool, error) {
 		cursor = &removal{id: id, prefixes: []byte{kChunk, kStream, kBlob, kInode}}
 		v.work.removing = cursor
 	}
-	done, err := v.removeKeys(c, cursor, end)
-	if done && err == nil {
+	done, err := v.removeKeys(c, in, cursor, end)
+	switch {
+	case err != nil:
+	case done:
 		v.work.removing = nil
 		c.del(orphanKey(nil, id))
+	case f.live() && cursor.prefixes[0] != kInode:
+		c.set(at(body, 0), nil) // a snapshot from now on does not see it
 	}
 	return done, err
 }
@@ -233,41 +278,46 @@ type removal struct {
 }
 
 // removeKeys prunes the keys of a dead file, as many as a step may.
-func (v *Volume) removeKeys(c *change, r *removal, end uint64) (bool, error) {
+func (v *Volume) removeKeys(c *change, in *scanner, r *removal, end uint64) (bool, error) {
+	type key struct {
+		body []byte
+		all  []state
+	}
 	for n := 0; len(r.prefixes) > 0; {
 		prefix := key64(nil, r.prefixes[0], uint64(r.id))
-		var bodies [][]byte
+		var keys []key
 		full := false
-		err := v.scan(prefix, r.from, func(key, _ []byte) (bool, error) {
-			body, _ := versionOf(key)
-			if k := len(bodies); k > 0 && slices.Equal(bodies[k-1], body) {
-				return true, nil
+		err := in.scan(prefix, r.from, func(k, value []byte) (bool, error) {
+			body, _ := versionOf(k)
+			if len(keys) == 0 || !slices.Equal(keys[len(keys)-1].body, body) {
+				if n == stepKeys {
+					full = true
+					return false, nil
+				}
+				keys = append(keys, key{body: slices.Clone(body)})
+				n++
 			}
-			if n == stepKeys {
-				full = true
-				return false, nil
-			}
-			bodies = append(bodies, slices.Clone(body))
-			n++
-			return true, nil
+			s, err := stateOf(k, value)
+			last := &keys[len(keys)-1]
+			last.all = append(last.all, s)
+			return true, err
 		})
 		if err != nil {
 			return false, err
 		}
-		for _, body := range bodies {
+		for _, k := range keys {
 			if len(c.body)+32*len(c.refs) > stepBytes {
-				r.from = body
+				r.from = k.body
 				return false, nil
 			}
-			if _, err := v.prune(c, body, true, end); err != nil {
-				return false, err
-			}
+			slices.Reverse(k.all)
+			v.pruneVersions(c, k.body, k.all, true, end)
 			c.room(v.log.MaxPayload(), maxEdits)
 		}
 		if full {
 			// The step may be full before the first key of a prefix.
-			if n := len(bodies); n > 0 {
-				r.from = after(bodies[n-1])
+			if n := len(keys); n > 0 {
+				r.from = after(keys[n-1].body)
 			}
 			return false, nil
 		}

@@ -250,3 +250,56 @@ func TestRecoveredOpenTimesOut(t *testing.T) {
 		}
 	}
 }
+
+// What a reply has said holds after a loss of power that follows at once.
+func TestEveryReplyIsAPromise(t *testing.T) {
+	guid := dtyp.GUID{1}
+	reopen := func(f *client.File) *smb2.CreateRequest {
+		return reconnectV2("f", f.ID, guid, smb2.DurableFlagPersistent)
+	}
+	for _, tt := range []struct {
+		name  string
+		last  func(t *testing.T, f *client.File)
+		check func(t *testing.T, ann *client.Tree, f *client.File)
+	}{
+		{"create", func(*testing.T, *client.File) {}, func(t *testing.T, ann *client.Tree, f *client.File) {
+			open(t, ann, reopen(f))
+		}},
+		{"lock", func(t *testing.T, f *client.File) {
+			want(t, "lock", lockWith(f, 0, 7), ntstatus.Success)
+		}, func(t *testing.T, ann *client.Tree, f *client.File) {
+			open(t, ann, reopen(f))
+			want(t, "another's lock", lockWith(open(t, ann, client.OpenFile("f")), 0, 7), ntstatus.LockNotGranted)
+		}},
+		{"unlock", func(t *testing.T, f *client.File) {
+			want(t, "lock", lockWith(f, 0, 7), ntstatus.Success)
+			want(t, "unlock", f.Lock(smb2.LockElement{Offset: 7, Length: 1, Flags: smb2.LockFlagUnlock}), ntstatus.Success)
+		}, func(t *testing.T, ann *client.Tree, f *client.File) {
+			open(t, ann, reopen(f))
+			want(t, "another's lock", lockWith(open(t, ann, client.OpenFile("f")), 0, 7), ntstatus.Success)
+		}},
+		{"disposition", func(t *testing.T, f *client.File) {
+			want(t, "delete", f.SetInfo(smb2.InfoFile, uint8(fscc.FileDispositionInformation), 0, []byte{1}), ntstatus.Success)
+		}, func(t *testing.T, ann *client.Tree, f *client.File) {
+			open(t, ann, reopen(f))
+			_, err := ann.Create(client.OpenFile("f"))
+			want(t, "another open", err, ntstatus.DeletePending)
+		}},
+		{"close", func(t *testing.T, f *client.File) {
+			want(t, "close", f.Close(), ntstatus.Success)
+		}, func(t *testing.T, ann *client.Tree, f *client.File) {
+			_, err := ann.Create(reopen(f))
+			want(t, "reclaim", err, ntstatus.ObjectNameNotFound)
+			open(t, ann, client.OpenFile("f"))
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := newLife(t, nil)
+			ann := a.host(hostGUID, "ann")
+			want(t, "close", open(t, ann, client.OpenFile("f")).Close(), ntstatus.Success)
+			f := open(t, ann, persistent(client.OpenFile("f"), guid))
+			tt.last(t, f)
+			tt.check(t, a.next().host(hostGUID, "ann"), f)
+		})
+	}
+}

@@ -131,6 +131,26 @@ func ParseScope(text string) (Scope, error) {
 	return Scope(strings.Join(parts, "/")), nil
 }
 
+// FileScope is where a file of a share is, for Contains. A path with "." or ".." in
+// it counts as the share itself: what a folder's roles give must not be reached from
+// elsewhere by a detour through the folder.
+func FileScope(share, path string) Scope {
+	at := Scope(share)
+	for _, part := range strings.FieldsFunc(path, func(r rune) bool { return r == '\\' || r == '/' }) {
+		name, _, stream := strings.Cut(part, ":")
+		if name == "." || name == ".." {
+			return Scope(share)
+		}
+		if name != "" {
+			at += Scope("/" + name)
+		}
+		if stream {
+			break
+		}
+	}
+	return at
+}
+
 func (s Scope) String() string {
 	if s == Array {
 		return "the array"

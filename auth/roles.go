@@ -232,6 +232,17 @@ func (r *Roles) At(t *Token, at Scope) *Token {
 	return &more
 }
 
+// Below reports whether a token's user or groups hold a role on a part of a scope
+// that they do not hold on the whole: only then At may say more for what lies within.
+func (r *Roles) Below(t *Token, at Scope) bool {
+	for _, g := range r.grants() {
+		if !g.Scope.Contains(at) && at.Contains(g.Scope) && t.Is(g.SID) {
+			return true
+		}
+	}
+	return false
+}
+
 // holds reports whether one role itself is granted; what it includes carries no
 // privileges of its own.
 func (r *Roles) holds(t *Token, role Role, at Scope) bool {

@@ -176,3 +176,36 @@ func TestRoleText(t *testing.T) {
 		t.Error("an unknown role is accepted")
 	}
 }
+
+// What a folder's role gives does not reach beyond the folder by any spelling.
+func TestFileScope(t *testing.T) {
+	for _, tt := range []struct {
+		path   string
+		inside bool
+	}{
+		{`dept\a`, true}, {`Dept\A\disk.vhdx`, true}, {`dept\a:stream`, true}, {`dept\a::$INDEX_ALLOCATION`, true}, {`dept\\a\x`, true},
+		{``, false}, {`dept`, false}, {`dept\ab`, false}, {`dept\a\..\b`, false}, {`dept\a\..`, false}, {`dept\.\a`, false},
+		{`dept:\a`, false}, {`@GMT-2024.01.01-00.00.00\dept\a`, false}, {`other\dept\a`, false},
+	} {
+		if at := FileScope("vms", tt.path); Scope("vms/dept/a").Contains(at) != tt.inside || !Scope("VMS").Contains(at) || Scope("vm").Contains(at) {
+			t.Errorf("%q is %q", tt.path, at)
+		}
+	}
+}
+
+func TestBelow(t *testing.T) {
+	r, _ := openRoles(t)
+	token := logonOf(r, hosts)
+	if r.Below(token, "vms") {
+		t.Error("roles on folders that were never granted")
+	}
+	if err := r.Grant(Grant{Role: RoleBackupOperator, SID: hosts, Scope: "vms/dept"}); err != nil {
+		t.Fatal(err)
+	}
+	if !r.Below(token, "VMS") || r.Below(token, "iso") || r.Below(token, "vms/dept") || r.Below(logonOf(r), "vms") {
+		t.Error("of a folder")
+	}
+	if r.At(token, "vms").Has(SeBackup) || !r.At(token, FileScope("vms", `dept\x`)).Has(SeBackup) {
+		t.Error("a folder's role counts elsewhere, or not there")
+	}
+}

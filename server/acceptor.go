@@ -22,6 +22,6 @@ func (x exchange) Step(token []byte) ([]byte, *Identity, error) {
 	}
 	return answer, &Identity{
 		Token: who.Token(), User: who.Name(), SessionKey: who.SessionKey,
-		Expires: who.Expires, Guest: who.Guest, Anonymous: who.Anonymous,
+		Expires: who.Expires, Guest: who.Guest, Anonymous: who.Anonymous, Delegated: who.Delegated,
 	}, nil
 }

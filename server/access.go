@@ -1,8 +1,11 @@
 package server
 
-import "gabion/protocol/dtyp"
+import (
+	"gabion/auth"
+	"gabion/protocol/dtyp"
+)
 
 // shareAccess is the most that a security descriptor grants to a user.
-func shareAccess(who *Identity, sd *dtyp.SecurityDescriptor) uint32 {
-	return uint32(who.Token.Maximal(sd))
+func shareAccess(who *auth.Token, sd *dtyp.SecurityDescriptor) uint32 {
+	return uint32(who.Maximal(sd))
 }

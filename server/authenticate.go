@@ -32,4 +32,6 @@ type Identity struct {
 	Expires    time.Time // zero: never
 	Guest      bool
 	Anonymous  bool
+	// Delegated names the services that act for the user, the first to act first.
+	Delegated []string
 }

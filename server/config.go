@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gabion/auth"
 	"gabion/protocol/dtyp"
 )
 
@@ -40,6 +41,12 @@ type Config struct {
 	// Interfaces answers FSCTL_QUERY_NETWORK_INTERFACE_INFO; nil lists the
 	// machine's own addresses that the listeners can be reached at.
 	Interfaces func() []Interface
+
+	// Roles are looked at for those held on a share or a folder; nil: there are none.
+	// What somebody is on the whole array, Auth has said already.
+	Roles *auth.Roles
+	// Audit is told of privileged opens and delegated logons; nil: nobody is.
+	Audit Auditor
 
 	// TestMode answers the control codes with which Samba's test-suite makes a server
 	// misbehave. Whoever can connect can disturb the server with them.

@@ -102,7 +102,7 @@ func (c *creation) execute() {
 	f := &file{server: r.server(), share: share, client: r.conn.client, asked: c.req, name: c.name}
 	f.asked.Name, f.asked.Contexts = nil, nil
 	c.obj = object.CreateRequest{
-		Token: r.session.identity.Load().Token,
+		Token: r.tree.tokenAt(c.name),
 		Path:  c.name,
 
 		DesiredAccess:  uint32(c.req.DesiredAccess),
@@ -130,6 +130,7 @@ func (c *creation) execute() {
 	}
 	c.setApp(f)
 	p := share.Tree.Create(&c.obj, func(res object.CreateResult, status ntstatus.Status) {
+		c.audit(&res, status)
 		if status != ntstatus.Success {
 			c.end()
 			c.failed(&res, c.reason(status))

@@ -276,7 +276,7 @@ func (c *creation) again(f *file, action uint32) bool {
 // reattach gives a disconnected open to the request's session: "Open.Connection …
 // Open.Session … Open.TreeConnect … Open.FileId" of 3.3.5.9.7 and 3.3.5.9.12.
 func (c *creation) reattach(f *file) bool {
-	f.obj.SetToken(c.r.session.identity.Load().Token)
+	f.obj.SetToken(c.r.tree.tokenAt(f.obj.Path()))
 	if f.recovered && c.ctx.lease != nil {
 		f.obj.SawEpoch(c.ctx.lease.Epoch)
 	}

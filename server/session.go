@@ -79,6 +79,7 @@ type tree struct {
 	created time.Time
 	// maximalAccess is what the share's security lets the user have at most.
 	maximalAccess uint32
+	scoped        scoped
 	opens         atomic.Int64 // TreeConnect.OpenCount
 }
 

@@ -292,6 +292,9 @@ func (st *setup) complete(r *request, req *smb2.SessionSetupRequest, who *Identi
 	}
 	s.trust(r.conn)
 	s.metrics.logons.Inc()
+	if len(who.Delegated) > 0 && s.cfg.Audit != nil {
+		s.cfg.Audit.DelegatedLogon(who, r.conn.remote)
+	}
 	s.log.Info("session", "client", r.conn.remote, "user", who.User, "session", st.session.id, "binding", st.binding,
 		"renewed", st.again, "dialect", r.conn.dialect)
 	return ntstatus.Success

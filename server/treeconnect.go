@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"gabion/auth"
 	"gabion/protocol/dtyp"
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
@@ -37,11 +38,13 @@ func treeConnect(r *request) {
 		r.fail(ntstatus.BadNetworkName)
 		return
 	}
-	if status := s.mayConnect(r, sh, who); status != ntstatus.Success {
+	as := s.scopeToken(sh, who.Token)
+	if status := s.mayConnect(r, sh, who, as.share); status != ntstatus.Success {
 		r.fail(status)
 		return
 	}
-	t := &tree{session: r.session, share: sh, created: time.Now(), maximalAccess: sh.access(who)}
+	t := &tree{session: r.session, share: sh, created: time.Now(), maximalAccess: sh.access(as.share)}
+	t.scoped.Store(as)
 	if sh.uses.Add(1) > int64(sh.MaxUses) && sh.MaxUses > 0 {
 		sh.uses.Add(-1)
 		r.fail(ntstatus.RequestNotAccepted)
@@ -73,7 +76,7 @@ func shareOf(path string) (string, bool) {
 }
 
 // mayConnect checks encryption and Share.ConnectSecurity.
-func (s *Server) mayConnect(r *request, sh *Share, who *Identity) ntstatus.Status {
+func (s *Server) mayConnect(r *request, sh *Share, who *Identity, as *auth.Token) ntstatus.Status {
 	c := r.conn
 	encrypted := sh.Encrypt || s.rejectsUnencrypted()
 	switch {
@@ -81,14 +84,14 @@ func (s *Server) mayConnect(r *request, sh *Share, who *Identity) ntstatus.Statu
 		return ntstatus.AccessDenied
 	case who.Anonymous && !sh.IsPipe() && sh.Security == nil:
 		return ntstatus.AccessDenied
-	case sh.access(who) == 0:
+	case sh.access(as) == 0:
 		return ntstatus.AccessDenied
 	}
 	return ntstatus.Success
 }
 
 // access is the most that the share lets a user do.
-func (sh *Share) access(who *Identity) uint32 {
+func (sh *Share) access(who *auth.Token) uint32 {
 	if sh.IsPipe() {
 		return ipcAccess
 	}

@@ -66,7 +66,12 @@ func (c *creation) authorise(f *File, attrs uint32, parent func() (*dtyp.Securit
 	if want&accessSystemSecurity != 0 && !hasPrivilege(c.req.Token, privSecurity) {
 		return ntstatus.PrivilegeNotHeld
 	}
-	c.granted |= granted(c.req.Token, sd, want)
+	got := granted(c.req.Token, sd, want)
+	c.granted |= got
+	c.byPrivilege(privSecurity, got&accessSystemSecurity)
+	if got&accessWriteOwner != 0 && hasPrivilege(c.req.Token, privTakeOwnership) {
+		c.byPrivilege(privTakeOwnership, accessWriteOwner&^uint32(c.req.Token.Maximal(sd)))
+	}
 	if missing := (c.remaining | maximalExtras(maximal)) &^ c.granted; missing&(accessDelete|fileReadAttributes) != 0 {
 		if st := c.authoriseByParent(missing, readonly, parent); st != ntstatus.Success {
 			return st

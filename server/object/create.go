@@ -3,6 +3,7 @@ package object
 import (
 	"time"
 
+	"gabion/auth"
 	"gabion/protocol/dtyp"
 	"gabion/protocol/ntstatus"
 	"gabion/store"
@@ -52,6 +53,10 @@ type CreateResult struct {
 	Lease  LeaseInfo // valid when Oplock is OplockLease
 	Info   Info
 	Pos    store.Pos
+	// Used are the privileges without which the open would not have been checked as
+	// it was, whatever came of it; Gained the rights that they gave.
+	Used   auth.Privileges
+	Gained uint32
 	// Reparse is set with STATUS_STOPPED_ON_SYMLINK and
 	// STATUS_IO_REPARSE_TAG_NOT_HANDLED.
 	Reparse *Reparse
@@ -82,6 +87,7 @@ func (t *Tree) Create(req *CreateRequest, done func(CreateResult, ntstatus.Statu
 		if w != nil {
 			return nil, w
 		}
+		res.Used, res.Gained = one.used, one.gained
 		return func() { done(res, st) }, nil
 	}
 	return r.start()
@@ -103,6 +109,8 @@ type creation struct {
 	share     uint32 // Open.SharingMode
 	backup    bool
 	restore   bool
+	used      auth.Privileges
+	gained    uint32 // rights by them
 	attrs     uint32 // DesiredFileAttributes
 	later     later
 }
@@ -203,27 +211,38 @@ func (c *creation) reset() {
 	c.share = c.req.ShareAccess
 	c.attrs = c.req.FileAttributes
 	c.backup, c.restore = false, false
+	c.used, c.gained = 0, 0
 	if c.req.Options&optOpenForBackupIntent == 0 {
 		return
 	}
 	d := c.req.Disposition
 	if (d == dispOpen || d == dispOpenIf || d == dispOverwriteIf) && hasPrivilege(c.req.Token, privBackup) {
 		c.backup = true
-		c.grantByPrivilege(accessReadControl | accessSystemSecurity | fileGenericRead | fileTraverse)
+		c.grantByPrivilege(privBackup, accessReadControl|accessSystemSecurity|fileGenericRead|fileTraverse)
 	}
 	if hasPrivilege(c.req.Token, privRestore) {
 		c.restore = true
-		c.grantByPrivilege(accessWriteDAC | accessWriteOwner | accessSystemSecurity | fileGenericWrite | fileAddFile | fileAddSubdirectory | accessDelete)
+		c.grantByPrivilege(privRestore, accessWriteDAC|accessWriteOwner|accessSystemSecurity|fileGenericWrite|fileAddFile|fileAddSubdirectory|accessDelete)
 	}
 }
 
-func (c *creation) grantByPrivilege(rights uint32) {
+func (c *creation) grantByPrivilege(p auth.Privilege, rights uint32) {
+	before := c.granted
 	if c.remaining&maximumAllowed != 0 {
 		c.granted |= rights
 	} else {
 		c.granted |= c.remaining & rights
 	}
 	c.remaining &^= c.granted
+	c.byPrivilege(p, c.granted&^before)
+}
+
+// byPrivilege notes for the audit that a privilege gave rights.
+func (c *creation) byPrivilege(p auth.Privilege, rights uint32) {
+	if rights != 0 {
+		c.used |= auth.PrivilegeSet(p)
+		c.gained |= rights
+	}
 }
 
 // require adds a right that the disposition implies ([MS-FSA] 2.1.5.1.2): the
@@ -232,6 +251,7 @@ func (c *creation) grantByPrivilege(rights uint32) {
 func (c *creation) require(right uint32) {
 	c.implied |= right &^ c.desired
 	if c.restore {
+		c.byPrivilege(privRestore, right&^c.granted)
 		c.granted |= right
 	} else {
 		c.remaining |= right &^ c.granted

@@ -77,7 +77,12 @@ func (c *creation) mayCreate(dir *place) ntstatus.Status {
 	if toDir {
 		right = fileAddSubdirectory
 	}
-	if c.granted&right != 0 || c.restore {
+	c.byPrivilege(privSecurity, c.remaining&accessSystemSecurity)
+	if c.granted&right != 0 {
+		return ntstatus.Success
+	}
+	if c.restore {
+		c.byPrivilege(privRestore, right)
 		return ntstatus.Success
 	}
 	sd, err := dir.security()
@@ -136,8 +141,11 @@ func (c *creation) newSecurity(dir *place, toDir bool) ([]byte, ntstatus.Status)
 		if explicit, err = dtyp.DecodeSecurityDescriptor(c.req.Security); err != nil {
 			return nil, ntstatus.InvalidSecurityDescr
 		}
-		if explicit.Control&dtyp.SACLPresent != 0 && explicit.SACL != nil && !hasPrivilege(c.req.Token, privSecurity) {
-			return nil, ntstatus.PrivilegeNotHeld
+		if explicit.Control&dtyp.SACLPresent != 0 && explicit.SACL != nil {
+			if !hasPrivilege(c.req.Token, privSecurity) {
+				return nil, ntstatus.PrivilegeNotHeld
+			}
+			c.byPrivilege(privSecurity, accessSystemSecurity)
 		}
 	}
 	return c.req.Token.NewSecurity(parent, explicit, toDir).Encode(), ntstatus.Success

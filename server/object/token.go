@@ -9,12 +9,13 @@ import (
 type Token = auth.Token
 
 const (
-	privSecurity     = auth.SeSecurity
-	privBackup       = auth.SeBackup
-	privRestore      = auth.SeRestore
-	privTraverse     = auth.SeChangeNotify
-	privManageVolume = auth.SeManageVolume
-	privSymlink      = auth.SeCreateSymbolicLink
+	privSecurity      = auth.SeSecurity
+	privTakeOwnership = auth.SeTakeOwnership
+	privBackup        = auth.SeBackup
+	privRestore       = auth.SeRestore
+	privTraverse      = auth.SeChangeNotify
+	privManageVolume  = auth.SeManageVolume
+	privSymlink       = auth.SeCreateSymbolicLink
 )
 
 func hasPrivilege(t *Token, p auth.Privilege) bool { return t.Has(p) }

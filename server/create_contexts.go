@@ -10,20 +10,18 @@ import (
 // createContexts are the create contexts of a request [MS-SMB2] 2.2.13.2. Unknown
 // ones are ignored, and so are those that the dialect does not know.
 type createContexts struct {
-	ea, sd       []byte
-	allocation   *smb2.AllocationSize
-	timewarp     *smb2.Timewarp
-	maximal      *smb2.MaximalAccessRequest
-	onDisk       bool
-	lease        *smb2.Lease
-	durable      *smb2.DurableRequest
-	reconnect    *smb2.DurableReconnect
-	durableV2    *smb2.DurableRequestV2
-	reconnectV2  *smb2.DurableReconnectV2
-	app          *smb2.AppInstanceID
-	appVersion   *smb2.AppInstanceVersion
-	svhdx        bool
-	svhdxContext []byte
+	ea, sd      []byte
+	allocation  *smb2.AllocationSize
+	timewarp    *smb2.Timewarp
+	maximal     *smb2.MaximalAccessRequest
+	onDisk      bool
+	lease       *smb2.Lease
+	durable     *smb2.DurableRequest
+	reconnect   *smb2.DurableReconnect
+	durableV2   *smb2.DurableRequestV2
+	reconnectV2 *smb2.DurableReconnectV2
+	app         *smb2.AppInstanceID
+	appVersion  *smb2.AppInstanceVersion
 }
 
 // appInstance is Open.AppInstanceId and Open.ApplicationInstanceVersion.

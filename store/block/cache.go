@@ -88,18 +88,6 @@ func (cc *chunkCache) get(id chunkID) *chunk {
 	return c
 }
 
-// peek returns the chunk only if it is cached, pinned.
-func (cc *chunkCache) peek(id chunkID) *chunk {
-	s := &cc.shards[id.shard()]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.all[id]
-	if c != nil {
-		c.pins.Add(1)
-	}
-	return c
-}
-
 func (c *chunk) unpin() { c.pins.Add(-1) }
 
 // chunkOverhead is what a chunk takes besides its pieces.

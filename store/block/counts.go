@@ -77,15 +77,3 @@ func (r *region) encode(b []byte) []byte {
 	}
 	return b
 }
-
-// deadBytes is how many bytes of a region have no reference left, and whether
-// some have more than one.
-func deadBytes(value []byte) (dead int64, shared bool, err error) {
-	err = eachInterval(value, func(i interval) {
-		if i.change <= -1 {
-			dead += int64(i.n) * sectorSize
-		}
-		shared = shared || i.change > 0
-	})
-	return dead, shared, err
-}

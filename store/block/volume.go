@@ -37,10 +37,9 @@ type Volume struct {
 	after []func()     // to run once names is released; guarded by names
 	moved []entryName  // whose entries changed since names was taken; guarded by names
 	epoch sync.RWMutex // see doc.go
-	order sync.Mutex   // log order is index order; guards the three below
+	order sync.Mutex   // log order is index order; guards the two below
 	batch *pebble.Batch
-	cur   uint64 // segment of the last record
-	since int64  // bytes logged since the index was last flushed
+	since int64 // bytes logged since the index was last flushed
 
 	nextFile  uint64 // guarded by names
 	fileLease uint64 // guarded by names: ids below are used, on disk

@@ -50,7 +50,8 @@ func (c *control) resiliency() {
 	if timeout == 0 {
 		timeout = defaultResiliencyTimeout
 	}
-	d := c.f.obj.Durable()
+	old := c.f.obj.Durable()
+	d := old
 	d.Owner = c.r.owner()
 	if d.Kind == object.Persistent { // it stays that: Open.IsPersistent is another variable
 		d.Timeout = max(d.Timeout, timeout)
@@ -58,7 +59,13 @@ func (c *control) resiliency() {
 		d.Kind, d.Timeout = object.Resilient, timeout
 	}
 	c.f.obj.SetDurable(d)
-	c.done(c.f.record(), ntstatus.Success)
+	pos, err := c.f.record()
+	if err != nil {
+		c.f.obj.SetDurable(old)
+		c.fail(ntstatus.InsufficientResources)
+		return
+	}
+	c.done(pos, ntstatus.Success)
 }
 
 // getCompression: a client sees nothing compressed ([MS-FSCC] 2.3.18).

@@ -58,12 +58,22 @@ func (r *request) unlock(req *smb2.LockRequest, f *file) {
 	r.locked(req.LockSequence, f)
 }
 
-// locked ends a LOCK that succeeded.
-func (r *request) locked(sequence uint32, f *file) {
+// locked ends a LOCK that succeeded and took some locks, which are given back if they cannot be
+// recorded.
+func (r *request) locked(sequence uint32, f *file, taken ...smb2.LockElement) {
 	if r.sequencesLocks(f) {
 		f.obj.LockDone(sequence)
 	}
-	r.lockDone(f, f.record())
+	pos, err := f.record()
+	if err != nil {
+		f.obj.LockUndone(sequence)
+		for _, l := range taken {
+			f.obj.Unlock(l.Offset, l.Length)
+		}
+		r.fail(ntstatus.InsufficientResources)
+		return
+	}
+	r.lockDone(f, pos)
 }
 
 // lockDone answers when what was recorded of the open is durable.
@@ -99,7 +109,7 @@ func (r *request) lock(req *smb2.LockRequest, f *file) {
 		r.fail(status)
 		return
 	}
-	r.locked(req.LockSequence, f)
+	r.locked(req.LockSequence, f, req.Locks...)
 }
 
 // lockOne takes a single lock, which may wait.
@@ -116,7 +126,7 @@ func (r *request) lockOne(req *smb2.LockRequest, f *file) {
 			r.fail(w.reason(status))
 			return
 		}
-		r.locked(sequence, f)
+		r.locked(sequence, f, l)
 	}))
 }
 

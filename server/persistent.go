@@ -116,26 +116,21 @@ func (s *Server) forget(f *file) store.Pos {
 
 // persist makes the first record of f; false if it cannot be had.
 func (f *file) persist() bool {
-	_, err := f.server.record(f.obj)
-	if err != nil {
-		f.server.log.Warn("an open cannot be made persistent", "error", err)
-	}
+	_, err := f.record()
 	return err == nil
 }
 
 // record brings the record of f up to date, if it is persistent, and returns what the reply to
 // the request that changed it waits for.
-func (f *file) record() store.Pos {
+func (f *file) record() (store.Pos, error) {
 	if f.obj.Durable().Kind != object.Persistent {
-		return 0
+		return 0, nil
 	}
 	pos, err := f.server.record(f.obj)
 	if err != nil {
-		// Without the log no reply can be given that means anything; the volume has
-		// stopped or is about to.
 		f.server.log.Error("recording a persistent open", "error", err)
 	}
-	return pos
+	return pos, err
 }
 
 // recorded is what the reply to a CREATE that gave f waits for, besides pos.

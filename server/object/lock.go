@@ -262,6 +262,15 @@ func (o *Open) LockReplayed(sequence uint32) bool {
 	return false
 }
 
+// LockUndone takes LockDone back.
+func (o *Open) LockUndone(sequence uint32) {
+	if i, _, ok := bucket(sequence); ok {
+		o.file.mu.Lock()
+		o.lockSeq[i].valid = false
+		o.file.mu.Unlock()
+	}
+}
+
 // LockDone records a lock sequence after its request succeeded.
 func (o *Open) LockDone(sequence uint32) {
 	i, n, ok := bucket(sequence)

@@ -207,16 +207,27 @@ func (d *disk) release() store.Pos {
 	return pos
 }
 
-// enter lets a command pass the gate, or parks it.
-func (d *disk) enter(run func()) bool {
+// enter lets a command pass the gate unless it is closed.
+func (d *disk) enter() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.blocked {
-		d.parked = append(d.parked, run)
 		return false
 	}
 	d.entered++
 	return true
+}
+
+// park keeps a command that could not enter until the gate is open again.
+func (d *disk) park(run func()) {
+	d.mu.Lock()
+	if d.blocked {
+		d.parked = append(d.parked, run)
+		d.mu.Unlock()
+		return
+	}
+	d.mu.Unlock()
+	run() // opened meanwhile
 }
 
 // exit ends a command that had entered.
@@ -262,6 +273,18 @@ func (d *disk) unblock() {
 	for _, run := range parked {
 		run()
 	}
+}
+
+// openedThrough reports whether an open came by way of a file.
+func (d *disk) openedThrough(file store.FileID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for o := range d.opens {
+		if o.file == file {
+			return true
+		}
+	}
+	return false
 }
 
 // others are the initiators with an open, except one.
@@ -341,6 +364,9 @@ func (d *disk) status() Status {
 	}
 	return st
 }
+
+// tickets are those of READ and WRITE between Begin and End.
+var tickets = sync.Pool{New: func() any { return new(scsi.Ticket) }}
 
 // ClearReservations takes all registrations and the reservation of a disk away.
 func (s *Service) ClearReservations(v store.Volume, file store.FileID) (store.Pos, error) {

@@ -62,38 +62,44 @@ func attentionStatus(s scsi.Sense) ntstatus.Status {
 	return ntstatus.SVHDXUnitAttentionAvailable
 }
 
-// Read reads all of p from the virtual disk and calls done once ([MS-RSVD] 3.2.5.3).
-// p stays the callee's until then.
-func (o *Open) Read(p []byte, off uint64, done func(ntstatus.Status)) {
+// Read reads from the virtual disk and calls done once with the number of bytes,
+// which is all of them or none ([MS-RSVD] 3.2.5.3); an open of the container's bytes
+// may end early. p stays the callee's until then.
+func (o *Open) Read(p []byte, off uint64, done func(int, ntstatus.Status)) {
 	if o.raw != nil {
-		n, err := o.raw.ReadAt(p, int64(off))
-		if err == nil && n < len(p) {
-			clear(p[n:])
-		}
-		done(statusOf(err))
+		n, err := o.raw.ReadAt(p, int64(min(off, 1<<62)))
+		done(n, statusOf(err))
 		return
 	}
 	if status, ok := o.admissible(off, len(p)); !ok {
-		done(status)
+		done(0, status)
 		return
 	}
-	if o.snapshot != nil {
-		done(o.readStatus(o.snapshot.ReadAt(p, int64(off))))
+	status := ntstatus.Success
+	switch {
+	case o.snapshot != nil:
+		status = o.readStatus(o.snapshot.ReadAt(p, int64(off)))
+	case !o.disk.enter():
+		o.disk.park(func() { o.Read(p, off, done) })
 		return
-	}
-	if o.disk.enter(func() { o.Read(p, off, done) }) {
-		status := o.read(p, int64(off))
+	default:
+		status = o.read(p, int64(off))
 		o.disk.exit()
-		done(status)
 	}
+	if status != ntstatus.Success {
+		done(0, status)
+		return
+	}
+	done(len(p), status)
 }
 
 func (o *Open) read(p []byte, off int64) ntstatus.Status {
-	var k scsi.Ticket
-	if r, ok := o.disk.target.Begin(&k, o.initiator, scsi.AccessRead); !ok {
+	k := tickets.Get().(*scsi.Ticket)
+	defer tickets.Put(k)
+	if r, ok := o.disk.target.Begin(k, o.initiator, scsi.AccessRead); !ok {
 		return o.refused(r)
 	}
-	defer o.disk.target.End(&k)
+	defer o.disk.target.End(k)
 	o.disk.reads.Add(1)
 	return o.readStatus(o.disk.medium.ReadAt(p, off))
 }
@@ -109,7 +115,7 @@ func (o *Open) readStatus(err error) ntstatus.Status {
 // that makes it durable ([MS-RSVD] 3.2.5.4). p stays the callee's until then.
 func (o *Open) Write(p []byte, off uint64, done func(store.Pos, ntstatus.Status)) {
 	if o.raw != nil {
-		pos, err := o.raw.WriteAt(p, int64(off), store.Touch{})
+		pos, err := o.raw.WriteAt(p, int64(min(off, 1<<62)), store.Touch{})
 		done(pos, statusOf(err))
 		return
 	}
@@ -121,19 +127,22 @@ func (o *Open) Write(p []byte, off uint64, done func(store.Pos, ntstatus.Status)
 		done(0, o.keep(stored(scsi.WriteProtected)))
 		return
 	}
-	if o.disk.enter(func() { o.Write(p, off, done) }) {
-		pos, status := o.write(p, int64(off))
-		o.disk.exit()
-		done(pos, status)
+	if !o.disk.enter() {
+		o.disk.park(func() { o.Write(p, off, done) })
+		return
 	}
+	pos, status := o.write(p, int64(off))
+	o.disk.exit()
+	done(pos, status)
 }
 
 func (o *Open) write(p []byte, off int64) (store.Pos, ntstatus.Status) {
-	var k scsi.Ticket
-	if r, ok := o.disk.target.Begin(&k, o.initiator, scsi.AccessWrite); !ok {
+	k := tickets.Get().(*scsi.Ticket)
+	defer tickets.Put(k)
+	if r, ok := o.disk.target.Begin(k, o.initiator, scsi.AccessWrite); !ok {
 		return r.Pos, o.refused(r)
 	}
-	defer o.disk.target.End(&k)
+	defer o.disk.target.End(k)
 	o.disk.writes.Add(1)
 	pos, err := o.disk.medium.WriteAt(p, off)
 	if err != nil {

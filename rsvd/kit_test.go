@@ -223,7 +223,7 @@ func (c *client) write(p []byte, off uint64) ntstatus.Status {
 
 func (c *client) read(n int, off uint64) ([]byte, ntstatus.Status) {
 	p, s := make([]byte, n), ntstatus.Pending
-	c.Read(p, off, func(x ntstatus.Status) { s = x })
+	c.Read(p, off, func(_ int, x ntstatus.Status) { s = x })
 	return p, s
 }
 

@@ -167,7 +167,7 @@ func (o *Open) resizeTo(size int64, r wire.Resize) (store.Pos, ntstatus.Status) 
 	}
 	pos, err := box.Resize(size)
 	if err == nil {
-		d.target.Raise(scsi.CapacityChanged, d.others(o.initiator)...)
+		pos, err = d.target.Raise(scsi.CapacityChanged, d.others(o.initiator)...)
 	}
 	return pos, statusOf(err)
 }
@@ -191,12 +191,12 @@ func (c *call) apply(id dtyp.GUID, data []byte) {
 	c.exclusively(id, func() (store.Pos, ntstatus.Status) {
 		before := d.medium.Geometry().Size
 		pos, err := d.apply(e, c.o.folder)
+		others := d.others(c.o.initiator)
 		if err == nil {
-			others := d.others(c.o.initiator)
-			d.target.Raise(scsi.OperatingDefinitionChange, others...)
-			if d.medium.Geometry().Size != before {
-				d.target.Raise(scsi.CapacityChanged, others...)
-			}
+			pos, err = d.target.Raise(scsi.OperatingDefinitionChange, others...)
+		}
+		if err == nil && d.medium.Geometry().Size != before {
+			pos, err = d.target.Raise(scsi.CapacityChanged, others...)
 		}
 		return pos, statusOf(err)
 	})
@@ -285,11 +285,10 @@ func (o *Open) toSet(name string) (store.Pos, error) {
 	if _, err := vhdx.WriteSet(s, active, o.disk.touch()); err != nil {
 		return 0, err
 	}
-	pos, err := o.folder.Rename(o.name, active)
-	if err == nil {
-		o.disk.target.Raise(scsi.OperatingDefinitionChange, o.disk.others(o.initiator)...)
+	if _, err := o.folder.Rename(o.name, active); err != nil {
+		return 0, err
 	}
-	return pos, err
+	return o.disk.target.Raise(scsi.OperatingDefinitionChange, o.disk.others(o.initiator)...)
 }
 
 // createSnapshot is [MS-RSVD] 3.2.5.5.7.1.

@@ -2,6 +2,7 @@ package rsvd
 
 import (
 	"errors"
+	"io"
 	"strings"
 	"sync"
 	"time"
@@ -84,7 +85,8 @@ type Open struct {
 	name    string
 	context smb2.SVHDXOpenDevice // as answered; Version 0 when none was sent
 	options uint32
-	set     bool // opened through a VHD set
+	set     bool         // opened through a VHD set
+	file    store.FileID // of the container: payload or set
 
 	initiator     scsi.Initiator
 	raw           store.Stream // container bytes, for SVHDX_ORIGINATOR_VHDMP
@@ -123,7 +125,7 @@ func (s *Service) context(raw []byte) (smb2.SVHDXOpenDevice, ntstatus.Status) {
 
 // Open opens a shared virtual disk ([MS-RSVD] 3.2.5.1).
 func (s *Service) Open(r OpenRequest) (*Open, ntstatus.Status) {
-	o := &Open{svc: s, folder: r.Folder, name: r.Name, options: r.CreateOptions, set: strings.HasSuffix(strings.ToLower(r.Name), ".vhds")}
+	o := &Open{svc: s, file: r.Node.ID(), folder: r.Folder, name: r.Name, options: r.CreateOptions, set: strings.HasSuffix(strings.ToLower(r.Name), ".vhds")}
 	if r.Target == nil {
 		var status ntstatus.Status
 		if o.context, status = s.context(r.RawContext); status != ntstatus.Success {
@@ -320,10 +322,20 @@ func (o *Open) Close() store.Pos {
 	return pos
 }
 
+// find returns the open disk that a file is the payload or the VHD set of.
 func (s *Service) find(v store.Volume, file store.FileID) *disk {
+	volume := v.Info().GUID
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.disks[diskKey{v.Info().GUID, file}]
+	if d := s.disks[diskKey{volume, file}]; d != nil {
+		return d
+	}
+	for key, d := range s.disks {
+		if key.volume == volume && d.openedThrough(file) {
+			return d
+		}
+	}
+	return nil
 }
 
 // Support answers FSCTL_QUERY_SHARED_VIRTUAL_DISK_SUPPORT for a file; open is nil
@@ -342,7 +354,8 @@ func (s *Service) Support(v store.Volume, file store.FileID, open *Open) wire.Su
 	return r
 }
 
-// InUse reports whether a file is the payload of a shared disk that is open.
+// InUse reports whether a file is the payload or the VHD set of a shared disk that is
+// open.
 func (s *Service) InUse(v store.Volume, file store.FileID) bool { return s.find(v, file) != nil }
 
 // Prune drops the reservations that a crash left behind of disks which no open will
@@ -382,6 +395,8 @@ func statusOf(err error) ntstatus.Status {
 	switch {
 	case err == nil:
 		return ntstatus.Success
+	case errors.Is(err, io.EOF):
+		return ntstatus.EndOfFile
 	case errors.Is(err, store.ErrNotFound):
 		return ntstatus.NotFound
 	case errors.Is(err, store.ErrExist):

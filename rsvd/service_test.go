@@ -178,7 +178,17 @@ func TestSupportTellsTheHandleState(t *testing.T) {
 	if p, s := o.read(512, 0); s != ntstatus.Success || string(p[:8]) != "vhdxfile" {
 		t.Errorf("container bytes %q, %v", p[:8], s)
 	}
+	if _, s := o.read(512, 1<<40); s != ntstatus.EndOfFile {
+		t.Errorf("behind the container's end: %v", s)
+	}
 	o.close()
+	w.set("s")
+	set, err := w.dir.Open("s.vhds")
+	w.must(err)
+	w.open("s.vhds", 1)
+	if r := w.svc.Support(w.vol, set.ID(), nil); r.HandleState != wire.HandleFileShared || !w.svc.InUse(w.vol, set.ID()) {
+		t.Error("an open through the set is not seen on the set")
+	}
 }
 
 func TestReadCapacityThroughTheTunnel(t *testing.T) {

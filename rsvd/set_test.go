@@ -251,7 +251,7 @@ func TestBlockedDiskParksCommands(t *testing.T) {
 		ok(stage(1, wire.StageInitialize, wire.StageBlockIO))
 		var order []string
 		b.Write(sectors(1, 7), 0, func(_ store.Pos, s ntstatus.Status) { order = append(order, "write "+s.String()) })
-		b.Read(make([]byte, 512), 0, func(s ntstatus.Status) { order = append(order, "read "+s.String()) })
+		b.Read(make([]byte, 512), 0, func(_ int, s ntstatus.Status) { order = append(order, "read "+s.String()) })
 		cdb := b.start(wire.SCSI, 4096, scsiRequest([]byte{0x2A, 8: 1}, sectors(1, 8), 0))
 		if b.scsi([]byte{0x00}, nil, 0).ScsiStatus != 0 || len(order) != 0 || cdb.done {
 			t.Error("data moved in the frozen moment, or TEST UNIT READY did not pass")

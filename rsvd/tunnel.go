@@ -153,8 +153,20 @@ func (c *call) diskInfo() {
 	c.answer(ntstatus.Success, &r, 0)
 }
 
+// throughGate runs an operation that reads the container when the gate is open.
+func (c *call) throughGate(run func()) {
+	if !c.o.disk.enter() {
+		c.o.disk.park(func() { c.throughGate(run) })
+		return
+	}
+	run()
+	c.o.disk.exit()
+}
+
 // validate is [MS-RSVD] 3.2.5.5.6.
-func (c *call) validate() {
+func (c *call) validate() { c.throughGate(c.validateNow) }
+
+func (c *call) validateNow() {
 	c.answer(ntstatus.Success, &wire.ValidateDiskResponse{IsValidDisk: c.o.disk.medium.Load().Check() == nil}, 0)
 }
 
@@ -198,12 +210,14 @@ func (c *call) execute(cmd *scsi.Command, r *wire.SCSIRequest) {
 		d.target.Execute(cmd, func(res scsi.Result) { c.scsiDone(r, res) })
 		return
 	}
-	if d.enter(func() { c.execute(cmd, r) }) {
-		d.target.Execute(cmd, func(res scsi.Result) {
-			d.exit()
-			c.scsiDone(r, res)
-		})
+	if !d.enter() {
+		d.park(func() { c.execute(cmd, r) })
+		return
 	}
+	d.target.Execute(cmd, func(res scsi.Result) {
+		d.exit()
+		c.scsiDone(r, res)
+	})
 }
 
 func (c *call) scsiDone(r *wire.SCSIRequest, res scsi.Result) {
@@ -226,7 +240,9 @@ func (c *call) scsiDone(r *wire.SCSIRequest, res scsi.Result) {
 }
 
 // safeSize is [MS-RSVD] 3.2.5.5.15.
-func (c *call) safeSize() {
+func (c *call) safeSize() { c.throughGate(c.safeSizeNow) }
+
+func (c *call) safeSizeNow() {
 	size, err := safeSize(c.o.disk.medium.Load())
 	c.answer(statusOf(err), &wire.SafeSizeResponse{SafeVirtualSize: uint64(size)}, 0)
 }

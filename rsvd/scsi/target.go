@@ -164,13 +164,19 @@ func (t *Target) await(done func(), match func(*Ticket) bool) bool {
 	return d.n > 0
 }
 
-// Raise queues a unit attention condition for initiators of this unit.
-func (t *Target) Raise(s Sense, to ...Initiator) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, i := range to {
-		t.attention.raise([]Attention{{i, s}})
+// Raise queues a unit attention condition for initiators of this unit and saves it,
+// so that they hear of it also over a restart.
+func (t *Target) Raise(s Sense, to ...Initiator) (store.Pos, error) {
+	t.changes.Lock()
+	defer t.changes.Unlock()
+	raise := make([]Attention, len(to))
+	for n, i := range to {
+		raise[n] = Attention{i, s}
 	}
+	t.mu.Lock()
+	state := t.state
+	t.mu.Unlock()
+	return t.change(state, raise)
 }
 
 // Forget drops the unit attentions of an initiator whose last open has gone and

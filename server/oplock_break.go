@@ -120,31 +120,14 @@ func (b breaker) BreakLease(l object.LeaseBreak) {
 	})
 }
 
-// giveUpLease completes a break for a client that cannot be told: "MUST complete the
-// lease break call from the underlying object store with "NONE"".
+// giveUpLease ends a break for a client that cannot be told.
 func (s *Server) giveUpLease(l object.LeaseBreak) {
-	if s.durables.awaits(l) {
-		return
-	}
 	for _, share := range s.Shares() {
 		if !share.IsPipe() {
-			share.Tree.FS().AcknowledgeLease(l.Client, l.Key, 0)
+			share.Tree.FS().AbandonLease(l.Client, l.Key, l.New)
 			return
 		}
 	}
-}
-
-// awaits reports whether the lease is that of a persistent open whose client is expected
-// back: then the break waits for it.
-func (t *durableTable) awaits(l object.LeaseBreak) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, f := range t.byID {
-		if li, ok := f.obj.Lease(); ok && f.client == l.Client && li.Key == l.Key && f.obj.Durable().Kind == object.Persistent {
-			return true
-		}
-	}
-	return false
 }
 
 // Changed implements object.Breaker.

@@ -23,20 +23,21 @@ const (
 // settings are what `gabion serve` runs with: the configuration file's keys and
 // the flags have the same names, and a flag given wins.
 type settings struct {
-	Data       string   `toml:"data"`
-	Listen     string   `toml:"listen"`
-	Share      []string `toml:"share"`
-	User       []string `toml:"user"`
-	Admin      string   `toml:"admin"`
-	Signing    string   `toml:"signing"`
-	Encryption string   `toml:"encryption"`
-	Capacity   string   `toml:"capacity"`
-	Realm      string   `toml:"realm"`
-	Keytab     string   `toml:"keytab"`
-	NTLM       string   `toml:"ntlm"`
-	LogLevel   string   `toml:"log-level"`
-	TestVFS    string   `toml:"-"`
-	TestMode   bool     `toml:"-"`
+	Data        string   `toml:"data"`
+	Listen      string   `toml:"listen"`
+	Share       []string `toml:"share"`
+	User        []string `toml:"user"`
+	Admin       string   `toml:"admin"`
+	Signing     string   `toml:"signing"`
+	Encryption  string   `toml:"encryption"`
+	Capacity    string   `toml:"capacity"`
+	Realm       string   `toml:"realm"`
+	Keytab      string   `toml:"keytab"`
+	NTLM        string   `toml:"ntlm"`
+	KerberosRC4 bool     `toml:"kerberos-rc4"`
+	LogLevel    string   `toml:"log-level"`
+	TestVFS     string   `toml:"-"`
+	TestMode    bool     `toml:"-"`
 }
 
 func (s *settings) flags(f *pflag.FlagSet) {
@@ -49,6 +50,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.Capacity, "capacity", "", "size of the volume, such as 500G (default: what the disk offers)")
 	f.StringVar(&s.Realm, "realm", "", "Kerberos realm")
 	f.StringVar(&s.Keytab, "keytab", "", "keytab of the array's account")
+	f.BoolVar(&s.KerberosRC4, "kerberos-rc4", false, "accept tickets encrypted with RC4, which can be cracked: for domains that cannot issue AES yet")
 	f.StringVar(&s.NTLM, "ntlm", ntlmLocalUsers, "deny, or local-users to let local users log on by NTLM")
 	f.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
 }
@@ -88,6 +90,9 @@ func (s *settings) load(file string, f *pflag.FlagSet) error {
 	take("keytab", &s.Keytab, from.Keytab)
 	take("ntlm", &s.NTLM, from.NTLM)
 	take("log-level", &s.LogLevel, from.LogLevel)
+	if meta.IsDefined("kerberos-rc4") && !f.Changed("kerberos-rc4") {
+		s.KerberosRC4 = from.KerberosRC4
+	}
 	if !f.Changed("share") {
 		s.Share = from.Share
 	}

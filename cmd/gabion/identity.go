@@ -34,7 +34,7 @@ func (a *array) openIdentity(server string) (*identity, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--keytab: %w", err)
 		}
-		config := kerberos.Config{Keytab: keys, Realm: a.Realm, Machine: a.users.Machine()}
+		config := kerberos.Config{Keytab: keys, Realm: a.Realm, RC4: a.KerberosRC4, Machine: a.users.Machine()}
 		mechs = auth.NewKerberos(kerberos.NewAcceptor(config), a.log)
 		member := &domain.Member{Keytab: keys, Realm: a.Realm}
 		directory := domain.NewDirectory(member)

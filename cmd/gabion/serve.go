@@ -21,6 +21,7 @@ import (
 	"gabion/auth"
 	"gabion/server"
 	"gabion/server/admin"
+	"gabion/server/audit"
 	"gabion/server/object"
 	"gabion/server/rpc"
 	"gabion/store/block"
@@ -125,6 +126,8 @@ func (s settings) plan() (*plan, error) {
 		note(fmt.Errorf("--ntlm: %q is neither deny nor local-users", s.NTLM))
 	case s.NTLM == ntlmDeny && s.Keytab == "":
 		note(errors.New("--ntlm deny without --keytab lets nobody in"))
+	case s.KerberosRC4 && s.Keytab == "":
+		note(errors.New("--kerberos-rc4 needs --keytab, the key table of the array's account"))
 	case s.Realm != "" && s.Keytab == "":
 		note(errors.New("--realm needs --keytab, the key table of the array's account"))
 	}
@@ -142,7 +145,7 @@ type array struct {
 	system   *admin.System
 	listener net.Listener
 	socket   net.Listener
-	audit    *os.File
+	audit    *audit.File
 	failed   chan error // the volume stopped
 }
 
@@ -197,11 +200,15 @@ func (a *array) openServer() error {
 	if a.identity, err = a.openIdentity(name); err != nil {
 		return err
 	}
+	if a.audit, err = audit.OpenFile(filepath.Join(a.Data, "audit.log"), audit.DefaultSize, audit.DefaultKeep); err != nil {
+		return fmt.Errorf("audit log: %w", err)
+	}
+	auditor := audit.New(a.audit, a.identity.roles, a.log)
 	a.srv, err = server.New(server.Config{
 		Name: name, GUID: a.volume.Info().GUID,
 		Capabilities: server.DefaultCapabilities.With(server.CapPersistentHandles),
 		Signing:      a.signing, Encryption: a.encryption, Anonymous: a.TestMode, TestMode: a.TestMode,
-		Auth: server.Accepting(a.identity.acceptor),
+		Auth: server.Accepting(a.identity.acceptor), Roles: a.identity.roles, Audit: auditor,
 		Pipes: &rpc.Host{Name: name, Workgroup: "WORKGROUP", Comment: "Gabion storage array", Started: started,
 			Users: a.users, Authenticator: a.identity.acceptor},
 		Log:     a.log,
@@ -226,15 +233,11 @@ func (a *array) openServer() error {
 	if err := a.srv.RecoverOpens(a.volume); err != nil {
 		return err
 	}
-	a.audit, err = os.OpenFile(filepath.Join(a.Data, "audit.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("audit log: %w", err)
-	}
 	a.system = &admin.System{
 		Version: version, Started: started, Listen: a.listener.Addr().String(),
 		Server: a.srv, Volume: a.volume, Users: a.users, Shares: shares,
 		Roles: a.identity.roles, Names: a.identity.names, Verify: a.identity.authVerify,
-		Audit:   slog.New(slog.NewJSONHandler(a.audit, nil)),
+		Audit:   auditor.Logger,
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Check:   a.check,
 	}

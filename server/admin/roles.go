@@ -114,7 +114,8 @@ func explain(ctx context.Context, s *System, c *Call) (any, error) {
 	if err != nil {
 		return nil, Errorf(http.StatusBadGateway, "asking the domain: %v", err)
 	}
-	at := auth.Scope(share)
+	_, path, _ := strings.Cut(slashed(c.Str("path")), "/")
+	at := auth.FileScope(share, path)
 	x := auth.Explain(s.Roles.At(token, at), sd,
 		func(pr auth.Privilege) []auth.Grant { return s.Roles.Why(token, pr, at) },
 		func(sid dtyp.SID) string { who := s.Names.BySID(ctx, sid); return who.String() })
@@ -127,7 +128,7 @@ func explain(ctx context.Context, s *System, c *Call) (any, error) {
 
 // descriptor reads the security descriptor of SHARE/PATH.
 func (s *System) descriptor(text string) (share string, sd *dtyp.SecurityDescriptor, err error) {
-	share, path, _ := strings.Cut(strings.Trim(strings.ReplaceAll(text, `\`, "/"), "/"), "/")
+	share, path, _ := strings.Cut(slashed(text), "/")
 	spec, ok := s.Shares.Find(share)
 	if !ok {
 		return "", nil, Errorf(http.StatusNotFound, "there is no share %q; write SHARE/PATH", share)
@@ -150,6 +151,9 @@ func (s *System) descriptor(text string) (share string, sd *dtyp.SecurityDescrip
 	sd, err = dtyp.DecodeSecurityDescriptor(b)
 	return spec.Name, sd, err
 }
+
+// slashed is a path as an administrator writes it with slashes inside only.
+func slashed(path string) string { return strings.Trim(strings.ReplaceAll(path, `\`, "/"), "/") }
 
 // walk opens a path from the volume's root.
 func walk(vol store.Volume, path string) (store.Node, error) {

@@ -21,3 +21,12 @@ func openMem(t testing.TB, fs vfs.FS) *Volume {
 func TestContract(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) store.Volume { return openMem(t, vfs.NewMem()) })
 }
+
+// memFS returns a file system in memory with a directory d.
+func memFS(t testing.TB) vfs.FS {
+	fs := vfs.NewMem()
+	if err := fs.MkdirAll("d", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return fs
+}

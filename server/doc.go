@@ -51,6 +51,23 @@
 // the server's budget (Limits.Payload), so a body on the wire always has room. What
 // is not authenticated gets one credit at a time, small frames and little time.
 //
+// # Limits
+//
+// What a client can make the server hold is bounded (Limits; the defaults):
+//
+//	connections              16,384 in all, 2,048 of one address
+//	before authentication    4,096 connections in all, 128 of one address, 8 unfinished
+//	                         sessions on each, 32 credits, frames up to 68 KiB, 45 s from
+//	                         accept to a valid session
+//	after it                 2,048 sessions on a connection, 4,096 tree connects and 65,536
+//	                         opens of a session, 512 waiting requests and 8,192 credits of
+//	                         a connection, transfers up to 8 MiB
+//	time                     60 s for a frame to arrive and for a reply to be taken, 15 min
+//	                         without session or request, 35 s to acknowledge a break
+//	payload in flight        a quarter of the machine's memory
+//
+// A limit that is reached ends or refuses what is new, never what is there.
+//
 // # Lock order
 //
 //	Server.mu (listeners, connections, shares, clients)

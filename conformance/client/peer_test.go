@@ -276,7 +276,9 @@ func TestPeerBadSignature(t *testing.T) {
 	req := tree.Request(&smb2.QueryDirectoryRequest{})
 	req.SpoilSigned = func(m []byte) { m[50] ^= 1 }
 	r, err := tree.Session.Conn.Call(req)
-	if err != nil && !errors.Is(err, client.ErrUnsigned) {
+	// Nobody can sign the refusal: it comes without a signature, or as Windows
+	// sends it, with the one that was wrong.
+	if err != nil && !errors.Is(err, client.ErrUnsigned) && !errors.Is(err, client.ErrSignature) {
 		t.Fatal(err)
 	}
 	if r.Status() != ntstatus.AccessDenied {

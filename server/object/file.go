@@ -25,9 +25,10 @@ type File struct {
 
 	mu sync.Mutex
 	// The rest is guarded by mu.
-	links   []*Link   // the names that live opens came by
-	streams []*Stream // the streams that are open
-	waiters []*waiter // operations that wait for a break, in order of arrival
+	links   []*Link       // the names that live opens came by
+	streams []*Stream     // the streams that are open
+	waiters []*waiter     // operations that wait for a break, in order of arrival
+	touched dtyp.Filetime // when data changed last, to a tick
 }
 
 // Link is a name by which a live file was opened ([MS-FSA] 2.1.1.4). Its fields

@@ -97,10 +97,19 @@ func (o *Open) newAttributes(attr *store.Attr, want uint32) (attrs uint32, ok bo
 	return attrs, attrs != attr.FileAttributes
 }
 
+// tick is how finely changes of data are told apart. Times that stand still spare the
+// store a record's worth of work; Windows' clock ticks a good deal slower.
+const tick = 10_000 // 1 ms
+
 // touch is what a change of data does to the times ([MS-FSA] 2.1.4.17). Caller
-// holds File.mu or accepts the state of an instant ago.
+// holds File.mu.
 func (o *Open) touch() store.Touch {
 	t := now()
+	if t-o.file.touched < tick {
+		t = o.file.touched
+	} else {
+		o.file.touched = t
+	}
 	touch := store.Touch{LastWrite: t, Change: t, SetAttributes: attrArchive}
 	if o.sticky.write {
 		touch.LastWrite = 0

@@ -164,7 +164,7 @@ func (s *stream) commit(c *change, z sizes, t store.Touch) (store.Pos, error) {
 	v, n := s.n.v, s.n
 	old := s.sizes()
 	touched := t != store.Touch{} || c.cover != 0
-	if z == old && !touched {
+	if z == old && (!touched || n.unmoved(c, t)) {
 		if len(c.body) == 0 && len(c.refs) == c.done && len(c.parts) == 0 {
 			return store.Pos(v.log.Last()), nil
 		}
@@ -197,6 +197,17 @@ func (s *stream) commit(c *change, z sizes, t store.Touch) (store.Pos, error) {
 	s.version = version
 	s.setSizes(z)
 	return pos, nil
+}
+
+// unmoved reports whether a change leaves the attributes as they are, as most writes do
+// within a tick of the clock.
+func (n *inode) unmoved(c *change, t store.Touch) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	a := n.a
+	a.touch(t)
+	a.cover = max(a.cover, c.cover)
+	return a == n.a
 }
 
 // planSizes plans the record of a named stream's sizes.

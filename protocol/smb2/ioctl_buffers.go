@@ -241,7 +241,8 @@ func (a *SrvSnapshotArray) AppendTo(b []byte, max uint32) []byte {
 	b = le.AppendUint32(b, uint32(returned))
 	b = le.AppendUint32(b, uint32(size))
 	if !fits {
-		return b
+		// Windows adds two zero bytes (note 68); smbclient wants 16 altogether.
+		return append(b, 0, 0, 0, 0)
 	}
 	for _, s := range a.Snapshots {
 		b = append(dtyp.AppendUTF16(b, s), 0, 0)

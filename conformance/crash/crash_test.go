@@ -93,10 +93,12 @@ func (v *verifier) round(r int) (problems []string) {
 		for _, w := range v.writers {
 			wg.Go(func() {
 				share, done, err := v.mount(w.share)
-				if err == nil {
-					err = fn(w, share)
-					done()
+				if err != nil {
+					v.t.Errorf("writer %d cannot mount %s: %v", w.id, w.share, err)
+					share, done = nil, func() {}
 				}
+				err = fn(w, share)
+				done()
 				if err != nil {
 					mu.Lock()
 					problems = append(problems, fmt.Sprintf("writer %d on %s: %v", w.id, w.share, err))
@@ -105,9 +107,18 @@ func (v *verifier) round(r int) (problems []string) {
 			})
 		}
 	}
-	kill := time.Duration(20+v.rng.IntN(400)) * time.Millisecond
+	kill := time.Duration(v.rng.IntN(400)) * time.Millisecond
 	killed := make(chan struct{})
-	each(func(w *writer, s *smb2.Share) error { return w.work(s, killed) })
+	var mounted sync.WaitGroup
+	mounted.Add(len(v.writers))
+	each(func(w *writer, s *smb2.Share) error {
+		mounted.Done()
+		if s == nil {
+			return nil
+		}
+		return w.work(s, killed)
+	})
+	mounted.Wait()
 	time.Sleep(kill) // how long the server lives is what a round varies
 	close(killed)
 	v.server.Kill()
@@ -118,7 +129,12 @@ func (v *verifier) round(r int) (problems []string) {
 	if err := v.server.Run(); err != nil {
 		return []string{fmt.Sprintf("restart %d: %v", r, err)}
 	}
-	each(func(w *writer, s *smb2.Share) error { return w.verify(s) })
+	each(func(w *writer, s *smb2.Share) error {
+		if s == nil {
+			return nil
+		}
+		return w.verify(s)
+	})
 	wg.Wait()
 	for _, w := range v.writers {
 		v.acked += w.ackedOps

@@ -78,5 +78,7 @@
 //	request.mu (finish against pend)
 //	└─ conn.mu (window, requests, bindings), conn.out.mu (queue), pool.mu: leaves
 //
-// No lock is held while a handler, a backend, the store or the network is called.
+// No lock is held while a handler, a backend, the store or the network is called, except that
+// Server.recordMu, which is above those of the object store, orders the writing of what is
+// recorded of persistent opens.
 package server

@@ -181,6 +181,18 @@ func (t *durableTable) remove(f *file) {
 	}
 }
 
+// of lists the files of a share.
+func (t *durableTable) of(sh *Share) (list []*file) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, f := range t.byID {
+		if f.share == sh {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
 func (t *durableTable) find(persistent uint64) *file {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -24,6 +24,8 @@ import (
 // was synced.
 type life struct {
 	*array
+	srv  *server.Server
+	tree *object.Tree
 	disk vfs.FS // what survives
 	lose func()
 }
@@ -81,7 +83,7 @@ func newLife(t *testing.T, disk vfs.FS) *life {
 		volume.Close()
 	}
 	t.Cleanup(lose)
-	return &life{&array{t, l.Addr().String()}, disk, lose}
+	return &life{&array{t, l.Addr().String()}, srv, tree, disk, lose}
 }
 
 // next is the array when the power is back.
@@ -302,4 +304,18 @@ func TestEveryReplyIsAPromise(t *testing.T) {
 			tt.check(t, a.next().host(hostGUID, "ann"), f)
 		})
 	}
+}
+
+// A share that is taken away leaves nothing behind that keeps others from its files.
+func TestRemovedShareReleasesAbsentOpens(t *testing.T) {
+	a := newLife(t, nil)
+	open(t, a.host(hostGUID, "ann"), persistent(client.OpenFile("f"), dtyp.GUID{1}))
+	b := a.next()
+	bob := b.connect(client.Negotiation{}, "bob", "ca")
+	_, err := bob.Create(client.OpenFile("f"))
+	want(t, "before", err, ntstatus.FileNotAvailable)
+	if err := errors.Join(b.srv.RemoveShare("ca"), b.srv.AddShare(&server.Share{Name: "ca", Tree: b.tree, ContinuouslyAvailable: true})); err != nil {
+		t.Fatal(err)
+	}
+	open(t, b.connect(client.Negotiation{}, "bob", "ca"), client.OpenFile("f"))
 }

@@ -112,7 +112,8 @@ func (s *Server) canServe(sh *Share) error {
 	return nil
 }
 
-// RemoveShare takes a share away: its tree connects and opens are closed.
+// RemoveShare takes a share away: its tree connects and opens are closed, also those that wait
+// for their clients.
 func (s *Server) RemoveShare(name string) error {
 	s.mu.Lock()
 	sh := s.shares[fold(name)]
@@ -134,6 +135,9 @@ func (s *Server) RemoveShare(name string) error {
 				session.disconnect(t, ReasonShareGone, nil)
 			}
 		}
+	}
+	for _, f := range s.durables.of(sh) {
+		f.obj.ForceClose()
 	}
 	return nil
 }

@@ -81,10 +81,22 @@ func TestBackupIntent(t *testing.T) {
 		{"alice", dtyp.FileReadData, false, ntstatus.AccessDenied},
 		{"alice", dtyp.AccessSystemSecurity | dtyp.FileReadData, true, ntstatus.PrivilegeNotHeld},
 	}
+	by := map[string]string{"HV1$": `super-admin for GABION\\Hyper-V Hosts`, "veeam": `backup-operator for GABION\\Backup Operators Gabion`}
 	trees := map[string]*client.Tree{"HV1$": host, "veeam": a.mount("veeam"), "alice": a.mount("alice")}
 	for _, tt := range tests {
+		before := len(a.audit.with(""))
 		if err := open(trees[tt.account], tt.access, tt.backup); !errors.Is(err, tt.want) {
 			t.Errorf("%s opens for %v, backup intent %v: %v, want %v", tt.account, tt.access, tt.backup, err, tt.want)
+		}
+		// What a privilege made possible, or would have, can be found later with the grant behind it.
+		lines := a.audit.with("")[before:]
+		if privileged := tt.want == nil || errors.Is(tt.want, ntstatus.PrivilegeNotHeld); privileged != (len(lines) == 1) {
+			t.Errorf("%s opens for %v, backup intent %v: audited as %q", tt.account, tt.access, tt.backup, lines)
+		} else if privileged {
+			a.says(lines[0], `"user":"GABION\\`+tt.account, `"path":"disk.vhdx"`, `"intent":true`)
+			if tt.want == nil {
+				a.says(lines[0], by[tt.account], "STATUS_SUCCESS")
+			}
 		}
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"gabion/protocol/smb2"
 	"gabion/protocol/spnego"
 	"gabion/server"
+	"gabion/server/audit"
 	"gabion/server/object"
 	"gabion/server/rpc"
 	"gabion/store/memvol"
@@ -43,6 +44,7 @@ type array struct {
 	ahead    atomic.Int64 // of the server's clock, in nanoseconds
 	addr     string
 	log      *logs
+	audit    *logs
 }
 
 // logs keeps what the server says.
@@ -78,7 +80,7 @@ func newArray(t *testing.T) *array {
 // newArrayWith adds mechanisms, and lets anonymous clients in.
 func newArrayWith(t *testing.T, mechs []auth.Mechanism, anonymous bool) *array {
 	t.Helper()
-	a := &array{T: t, domain: Up(t), keytab: filepath.Join(t.TempDir(), "keytab"), log: &logs{}}
+	a := &array{T: t, domain: Up(t), keytab: filepath.Join(t.TempDir(), "keytab"), log: &logs{}, audit: &logs{}}
 	a.install(a.domain.Keytab)
 	log := slog.New(slog.NewTextHandler(a.log, nil))
 	keys, err := kerberos.OpenKeytab(a.keytab, log)
@@ -93,6 +95,7 @@ func newArrayWith(t *testing.T, mechs []auth.Mechanism, anonymous bool) *array {
 	mechs = append(auth.NewKerberos(a.acceptor, log), mechs...)
 	acceptor := auth.NewAcceptor(mechs...).UseRoles(a.roles)
 	srv, err := server.New(server.Config{Name: "FILESRV", GUID: dtyp.NewGUID(), Log: log, Anonymous: anonymous,
+		Roles: a.roles, Audit: audit.New(a.audit, a.roles, log),
 		Auth: server.Accepting(acceptor), Pipes: &rpc.Host{Name: "FILESRV", Authenticator: acceptor}})
 	if err != nil {
 		t.Fatal(err)
@@ -398,6 +401,11 @@ func TestConstrainedDelegation(t *testing.T) {
 		t.Fatalf("%v", lines)
 	}
 	a.says(lines[0], `alice`, "HV1$@GABION.TEST", service)
+	if lines := a.audit.with(`"msg":"delegated"`); len(lines) != 1 {
+		t.Errorf("%d lines of audit", len(lines))
+	} else {
+		a.says(lines[0], `"user":"GABION\\alice"`, `"through":["HV1$@GABION.TEST`)
+	}
 }
 
 // login opens a session with a ticket.

@@ -1,6 +1,8 @@
 package block
 
 import (
+	"encoding/binary"
+
 	"gabion/protocol/dtyp"
 	"gabion/store"
 )
@@ -154,17 +156,30 @@ func (e *entry) encode(b []byte) []byte {
 	return e.attrs.encode(b, &attrs{})
 }
 
+// decode is eachField spelled out: listings decode every entry.
 func (e *entry) decode(b []byte) error {
-	return eachField(b, func(id byte, v uint64, data []byte) {
-		switch id {
-		case fName:
-			e.name = string(data)
-		case fFile:
-			e.id = store.FileID(v)
-		default:
-			e.take(id, v)
+	for len(b) > 0 {
+		id := b[0]
+		v, n := binary.Uvarint(b[1:])
+		if n <= 0 {
+			return errFields
 		}
-	})
+		b = b[1+n:]
+		switch {
+		case id == fFile:
+			e.id = store.FileID(v)
+		case id < bytesField:
+			e.take(id, v)
+		case v > uint64(len(b)):
+			return errFields
+		default:
+			if id == fName {
+				e.name = string(b[:v])
+			}
+			b = b[v:]
+		}
+	}
+	return nil
 }
 
 func (e *entry) public() store.Entry { return store.Entry{Name: e.name, Attr: e.attrs.public(e.id)} }

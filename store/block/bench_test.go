@@ -70,6 +70,7 @@ func BenchmarkDurableWrite(b *testing.B) {
 			b.ReportAllocs()
 			b.SetParallelism((writers + 1) / 2)
 			var seed atomic.Uint64
+			began, first := v.log.Stats().Syncs, v.log.Last()
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				r := rand.New(rand.NewPCG(seed.Add(1), 1))
@@ -86,6 +87,7 @@ func BenchmarkDurableWrite(b *testing.B) {
 					}
 				}
 			})
+			b.ReportMetric(float64(v.log.Last()-first)/float64(max(v.log.Stats().Syncs-began, 1)), "records/sync")
 		})
 	}
 }

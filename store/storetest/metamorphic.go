@@ -57,7 +57,7 @@ func (h *history) String() string {
 // every result, and the full dumps every now and then. GABION_SIM_SEED repeats a seed
 // and GABION_SIM_OPS sets the number of operations.
 func Metamorphic(t *testing.T, e Engine, ops int) {
-	seed := uint64(Int("GABION_SIM_SEED", int(rand.Uint32())))
+	seed := uint64(Int("GABION_SIM_SEED", 1)) // fixed: a run judges the change, not luck
 	ops = Int("GABION_SIM_OPS", ops)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	fs := vfs.NewMem()

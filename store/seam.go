@@ -164,6 +164,12 @@ type Stream interface {
 	Close()
 }
 
+// Packer is what a Stream may offer besides: compressing what shrinks when it is written
+// through this handle. What was stored is readable either way.
+type Packer interface {
+	SetPacking(on bool)
+}
+
 // KV is a small ordered store with durable, atomic batches.
 type KV interface {
 	// Get returns a copy of the value, nil and ErrNotFound when absent.

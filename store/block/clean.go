@@ -1,8 +1,6 @@
 package block
 
 import (
-	"encoding/binary"
-	"errors"
 	"sync/atomic"
 
 	"gabion/store/seglog"
@@ -14,6 +12,9 @@ import (
 // moveBytes is how much one step moves at most.
 const moveBytes = 1 << 20
 
+// maxRuns bounds the runs of a step, whose list must fit what Mover.Room leaves for it.
+const maxRuns = 500
+
 // maxUse is the share of a segment that may live for its cleaning to gain anything.
 const maxUse = 0.9
 
@@ -24,6 +25,13 @@ type cleaner struct {
 	seq    atomic.Uint64 // the segment that the mover fills
 	victim *segment
 	runs   []moving // what of the victim is still to be moved
+	frames []frame  // that lie in it
+}
+
+// frame is a compressed stretch of a container, in sectors. It moves whole.
+type frame struct {
+	container uint64
+	off, n    uint32
 }
 
 // moving is a run of living sectors of a region on its way.
@@ -108,36 +116,114 @@ func (c *cleaner) choose() (*segment, error) {
 	return best, nil
 }
 
-// living lists the runs of a segment that have references.
+// living lists the runs of a segment that have references, or lie in a frame of which
+// something has.
 func (c *cleaner) living(g *segment) ([]moving, error) {
+	c.frames = c.frames[:0]
 	if g.moved {
 		return c.livingMoved(g)
 	}
-	s := &c.v.space
-	var runs []moving
-	var err error
+	var data []moving
 	counted := int64(0)
-	var dead *region
-	at := -1
-	werr := c.v.log.Walk(g.seq, func(r *seglog.Record) bool {
-		if r.Kind != seglog.KindEdits || counted >= g.bytes {
-			return counted < g.bytes
+	err := c.v.log.Walk(g.seq, func(r *seglog.Record) bool {
+		if counted >= g.bytes {
+			return false
+		}
+		if r.Kind != seglog.KindEdits {
+			return true
 		}
 		counted += int64(r.PayloadLen)
-		for off, end := r.Payload/sectorSize, (r.Payload+r.PayloadLen)/sectorSize; off < end; off++ {
-			if reg := int(off / regionSects); reg != at {
-				at = reg
-				if dead, err = s.counts(regionID{g.seq, uint16(reg)}); err != nil {
-					return false
-				}
-			}
-			if in := off % regionSects; dead[in] > -1 && !s.isMoved(regionID{g.seq, uint16(at)}, in) {
-				runs = addRun(runs, moving{regionID{g.seq, uint16(at)}, in, 1, g.seq, off * sectorSize})
-			}
+		c.framesOf(r.Body, g.seq)
+		for off, end := r.Payload/sectorSize, (r.Payload+r.PayloadLen)/sectorSize; off < end; {
+			n := min(end-off, regionSects-off%regionSects)
+			data = append(data, moving{regionID{g.seq, uint16(off / regionSects)}, off % regionSects, n, g.seq, off * sectorSize})
+			off += n
 		}
 		return true
 	})
-	return runs, errors.Join(err, werr)
+	if err != nil {
+		return nil, err
+	}
+	return c.filter(data)
+}
+
+// framesOf collects the frames that the edits of a record made in its segment.
+func (c *cleaner) framesOf(body []byte, seq uint64) {
+	for len(body) > 0 {
+		op := body[0]
+		key, rest, ok := takeBytes(body[1:])
+		if !ok || len(key) == 0 {
+			return
+		}
+		if body = rest; op == editDelete {
+			continue
+		}
+		value, rest, ok := takeBytes(body)
+		if !ok {
+			return
+		}
+		body = rest
+		if key[0] != kChunk {
+			continue
+		}
+		var m chunkMap
+		if _, err := m.apply(value, nil); err != nil {
+			return
+		}
+		for _, p := range m.pieces {
+			if p.kind == opPacked && p.container == seq {
+				c.frames = append(c.frames, frame{seq, p.off / sectorSize, uint32(p.sectors)})
+			}
+		}
+	}
+}
+
+// filter keeps of stretches of data what must move.
+func (c *cleaner) filter(data []moving) ([]moving, error) {
+	s := &c.v.space
+	counts := map[regionID]*region{}
+	at := func(id regionID) (*region, error) {
+		if counts[id] == nil {
+			r, err := s.counts(id)
+			if err != nil {
+				return nil, err
+			}
+			counts[id] = r
+		}
+		return counts[id], nil
+	}
+	keep := map[regionID]*sectors{}
+	for _, f := range c.frames {
+		alive := false
+		for o := f.off; o < f.off+f.n; o++ {
+			r, err := at(regionID{f.container, uint16(o / regionSects)})
+			if err != nil {
+				return nil, err
+			}
+			alive = alive || r[o%regionSects] > -1
+		}
+		for o := f.off; alive && o < f.off+f.n; o++ {
+			id := regionID{f.container, uint16(o / regionSects)}
+			if keep[id] == nil {
+				keep[id] = new(sectors)
+			}
+			keep[id].add(int(o % regionSects))
+		}
+	}
+	var runs []moving
+	for _, m := range data {
+		r, err := at(m.id)
+		if err != nil {
+			return nil, err
+		}
+		for i := range m.n {
+			in := m.off + i
+			if (r[in] > -1 || keep[m.id].has(int(in))) && (m.seq != m.id.container || !s.isMoved(m.id, in)) {
+				runs = addRun(runs, moving{m.id, in, 1, m.seq, m.place + i*sectorSize})
+			}
+		}
+	}
+	return runs, nil
 }
 
 // isMoved reports whether a sector was moved already, in a pass that a restart cut short.
@@ -153,31 +239,52 @@ func (s *space) isMoved(id regionID, in uint32) bool {
 }
 
 func (c *cleaner) livingMoved(g *segment) ([]moving, error) {
+	err := c.v.log.Walk(g.seq, func(r *seglog.Record) bool {
+		if b := r.Body; len(b) >= 4 {
+			for b = b[min(len(b), 4+16*int(le.Uint32(b))):]; len(b) >= 16; b = b[16:] {
+				c.frames = append(c.frames, frame{le.Uint64(b), le.Uint32(b[8:]) / sectorSize, le.Uint32(b[12:]) / sectorSize})
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
 	s := &c.v.space
+	var data []moving
 	s.mu.RLock()
-	hosted := map[regionID][]run{}
 	for id := range s.hosted[g.seq] {
-		hosted[id] = s.moved[id]
+		for _, r := range s.moved[id] {
+			if r.seq == g.seq {
+				data = append(data, moving{id, r.off, r.n, r.seq, r.place})
+			}
+		}
 	}
 	s.mu.RUnlock()
-	var runs []moving
-	for id, list := range hosted {
-		dead, err := s.counts(id)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range list {
-			if r.seq != g.seq {
-				continue
-			}
-			for i := range r.n {
-				if dead[r.off+i] > -1 {
-					runs = addRun(runs, moving{id, r.off + i, 1, r.seq, r.place + i*sectorSize})
-				}
+	return c.filter(data)
+}
+
+// movedBody encodes what a group of moved data holds.
+func (c *cleaner) movedBody(batch []moving) []byte {
+	body := le.AppendUint32(nil, uint32(len(batch)))
+	within := map[uint64][]moving{}
+	for _, m := range batch {
+		body = le.AppendUint64(body, m.id.container)
+		body = le.AppendUint32(body, uint32(m.id.region)*regionSize+m.off*sectorSize)
+		body = le.AppendUint32(body, m.n*sectorSize)
+		within[m.id.container] = append(within[m.id.container], m)
+	}
+	for _, f := range c.frames {
+		for _, m := range within[f.container] {
+			if lo := uint32(m.id.region)*regionSects + m.off; lo < f.off+f.n && f.off < lo+m.n {
+				body = le.AppendUint64(body, f.container)
+				body = le.AppendUint32(body, f.off*sectorSize)
+				body = le.AppendUint32(body, f.n*sectorSize)
+				break
 			}
 		}
 	}
-	return runs, nil
+	return body
 }
 
 func addRun(runs []moving, m moving) []moving {
@@ -195,7 +302,7 @@ func addRun(runs []moving, m moving) []moving {
 func (c *cleaner) take() []moving {
 	limit := min(moveBytes, c.mover.Room())
 	n, bytes := 0, 0
-	for n < len(c.runs) && bytes < limit && n < 1000 {
+	for n < len(c.runs) && bytes < limit && n < maxRuns {
 		r := &c.runs[n]
 		if size := int(r.n) * sectorSize; bytes+size > limit {
 			k := uint32((limit - bytes) / sectorSize)
@@ -221,12 +328,9 @@ func (c *cleaner) take() []moving {
 func (c *cleaner) move() error {
 	v := c.v
 	batch := c.take()
-	var body []byte
+	body := c.movedBody(batch)
 	size := 0
 	for _, m := range batch {
-		body = binary.LittleEndian.AppendUint64(body, m.id.container)
-		body = binary.LittleEndian.AppendUint32(body, uint32(m.id.region)*regionSize+m.off*sectorSize)
-		body = binary.LittleEndian.AppendUint32(body, m.n*sectorSize)
 		size += int(m.n) * sectorSize
 	}
 	payload := make([]byte, (size+blockSize-1)&^(blockSize-1))

@@ -43,6 +43,11 @@ func stamp(block int, round uint64) []byte {
 // A volume that is 75 % full takes overwrites of many times its capacity, and every
 // block, also in a snapshot and a clone, is what was written last.
 func TestCleaning(t *testing.T) {
+	t.Run("raw", func(t *testing.T) { testCleaning(t, 1, false) })
+	t.Run("packed", func(t *testing.T) { testCleaning(t, 20, true) })
+}
+
+func testCleaning(t *testing.T, most int, pack bool) {
 	fs := vfs.NewMem()
 	open := func() *Volume {
 		v, err := Open(Options{Dir: "vol", FS: fs, SegmentSize: 256 << 10, Capacity: 16 << 20, Manual: true})
@@ -55,14 +60,20 @@ func TestCleaning(t *testing.T) {
 	n, s := newFile(t, v, "disk")
 	const blocks = 12 << 20 / blockSize
 	now := make([]uint64, blocks)
+	rng := rand.New(rand.NewPCG(1, 2))
 	write := func(i int, round uint64) {
 		t.Helper()
-		if _, err := s.WriteAt(stamp(i, round), int64(i)*blockSize, store.Touch{}); err != nil {
+		s.(store.Packer).SetPacking(pack)
+		var p []byte
+		for k := i; k < min(i+1+rng.IntN(most), blocks); k++ {
+			p = append(p, stamp(k, round)...)
+			now[k] = round
+		}
+		if _, err := s.WriteAt(p, int64(i)*blockSize, store.Touch{}); err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
-		now[i] = round
 	}
-	verify := func(s store.Stream, want []uint64) {
+	contents := func(s store.Stream, want []uint64) {
 		t.Helper()
 		p := make([]byte, blockSize)
 		for i := range want {
@@ -77,11 +88,13 @@ func TestCleaning(t *testing.T) {
 	for i := range blocks {
 		write(i, 0)
 	}
-	rng := rand.New(rand.NewPCG(1, 2))
 	for round := uint64(1); round < 30_000; round++ {
 		write(rng.IntN(blocks), round)
 		if round%10_000 == 0 {
-			verify(s, now)
+			contents(s, now)
+			if err := verify(v); err != nil {
+				t.Fatal(err)
+			}
 			s.Close()
 			n.Close()
 			if err := v.Close(); err != nil {
@@ -97,8 +110,8 @@ func TestCleaning(t *testing.T) {
 			}
 		}
 	}
-	verify(s, now)
-	if used := v.Space().Used; used != 12<<20 {
+	contents(s, now)
+	if used := v.Space().Used; used != 12<<20 && !pack || used > 12<<20 {
 		t.Errorf("%d bytes in use, want %d", used, 12<<20)
 	}
 	if v.wrote.moved.Load() == 0 {

@@ -19,6 +19,8 @@ type Options struct {
 	CacheSize int64
 	// Capacity in bytes; 0 is what the file system offers.
 	Capacity int64
+	// Pack compresses what shrinks on every stream; store.Packer says so for one.
+	Pack bool
 	// Logger receives what an operator should know; nil discards.
 	Logger *slog.Logger
 	// Now is the clock; nil is time.Now.

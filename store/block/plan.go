@@ -11,13 +11,15 @@ import (
 // plan is a change of a stream's data being planned: the chunks that it holds
 // locked and what becomes of their maps. Chunks are locked in ascending order.
 type plan struct {
-	s      *stream
-	c      *change
-	limit  int // bytes of a record
-	chunks []*planned
-	temps  []*[blockSize]byte
-	lazy   []*pending // pending clones that the change makes
-	above  uint64     // their version
+	s       *stream
+	c       *change
+	limit   int // bytes of a record
+	pack    bool
+	chunks  []*planned
+	temps   []*[blockSize]byte
+	packers []*packer
+	lazy    []*pending // pending clones that the change makes
+	above   uint64     // their version
 }
 
 // planned is a locked chunk with the pieces that will be put into it.
@@ -46,6 +48,9 @@ func (p *plan) free() {
 	}
 	for _, b := range p.temps {
 		blocks.Put(b)
+	}
+	for _, k := range p.packers {
+		packers.Put(k)
 	}
 	p.c.free()
 }
@@ -278,6 +283,17 @@ func (p *plan) writeBlocks(pl *planned, b []byte, block uint8) error {
 		}
 		q := piece{kind: opZeros, block: block, n: uint8(n)}
 		var crc []uint32
+		if !zero && p.pack && n > 1 {
+			n = min(n, maxFrame)
+			if packed, err := p.writePacked(pl, b[:n*blockSize], block); packed || err != nil {
+				if err != nil {
+					return err
+				}
+				b = b[n*blockSize:]
+				block += uint8(n)
+				continue
+			}
+		}
 		if !zero {
 			p.room(n * blockSize)
 			for i := range n {

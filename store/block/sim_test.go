@@ -14,7 +14,7 @@ import (
 
 var engine = storetest.Engine{
 	Open: func(fs vfs.FS) (store.Volume, error) {
-		v, err := Open(Options{Dir: "vol", FS: fs, SegmentSize: 256 << 10, CacheSize: 8 << 20, Manual: true})
+		v, err := Open(Options{Dir: "vol", FS: fs, SegmentSize: 256 << 10, CacheSize: 8 << 20, Pack: true, Manual: true})
 		if err != nil {
 			return nil, err
 		}

@@ -46,13 +46,19 @@ func (s *stream) chunkID(i uint32) chunkID {
 type handle struct {
 	*stream
 	closed atomic.Bool
+	pack   atomic.Bool
 }
+
+// SetPacking implements store.Packer.
+func (h *handle) SetPacking(on bool) { h.pack.Store(on) }
 
 // openHandle returns a handle and takes the references that it needs. Caller holds inode.mu.
 func (s *stream) openHandle() *handle {
 	s.refs++
 	s.n.ref()
-	return &handle{stream: s}
+	h := &handle{stream: s}
+	h.pack.Store(s.n.v.opt.Pack)
+	return h
 }
 
 // Close implements store.Stream.
@@ -334,6 +340,7 @@ func (h *handle) WriteAt(p []byte, off int64, t store.Touch) (store.Pos, error) 
 	defer w.free()
 	if len(p) > 0 {
 		z.size, z.valid = max(z.size, end), max(z.valid, end)
+		w.pack = h.pack.Load()
 		if err := w.write(p, off); err != nil {
 			return 0, err
 		}

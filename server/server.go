@@ -170,7 +170,6 @@ func (s *Server) accept(nc net.Conn) {
 	c.out.init(c)
 	c.lastFrame.Store(s.clock.Load())
 	c.active.Store(2)
-	s.open.Add(1)
 	go c.out.write()
 	go c.read()
 }
@@ -220,6 +219,7 @@ func (s *Server) admit(c *conn) bool {
 	s.lastConn++
 	c.id = s.lastConn
 	s.conns[c] = struct{}{}
+	s.open.Add(1) // under mu: not while Shutdown waits
 	return true
 }
 

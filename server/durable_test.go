@@ -100,10 +100,11 @@ func TestReconnectV1(t *testing.T) {
 	}
 	_, err := tree.Create(reconnectV1("f", f.ID))
 	want(t, "while it is connected", err, ntstatus.ObjectNameNotFound)
-	bob := a.reconnecting(tree, "bob", "vms")
+	// Naming the lost session, ann makes the server notice the loss before anybody asks for the open.
+	ann := a.reconnecting(tree, "ann", "vms")
+	bob := a.connect(client.Negotiation{ClientGUID: hostGUID}, "bob", "vms")
 	_, err = bob.Create(reconnectV1("f", f.ID))
 	want(t, "another user", err, ntstatus.AccessDenied)
-	ann := a.connect(client.Negotiation{ClientGUID: hostGUID}, "ann", "vms")
 	_, err = ann.Create(reconnectV1("f", smb2.FileID{Persistent: f.ID.Persistent + 1000}))
 	want(t, "another open", err, ntstatus.ObjectNameNotFound)
 	_, err = ann.Create(client.WithLease(reconnectV1("f", f.ID), smb2.Lease{State: smb2.LeaseReadCaching}))

@@ -488,8 +488,9 @@ func (w *window) count(c *checker) error {
 	var all []state
 	var body []byte
 	flush := func() {
+		var x [8]piece
 		for b := range uint8(chunkBlocks) {
-			for _, p := range runs(all, b) {
+			for _, p := range runs(x[:0], all, b) {
 				off, n := p.extent(b)
 				for s := off; s < off+n; s++ {
 					if id := (regionID{p.container, uint16(s / regionSects)}); w.holds(id) {

@@ -23,8 +23,12 @@
 //	Volume.names        the shape of the tree: names and links
 //	 └ Volume.epoch     read by every change, written while a snapshot or clone takes its version
 //	    └ stream.mu     sizes and the place of a stream's data
-//	       └ chunk      one cached chunk map; several in ascending order of their keys
-//	          └ inode.mu       attributes
-//	             └ Volume.order   log order is index order
-//	                └ seglog's and Pebble's own
+//	       └ chunk      one cached chunk map; several in ascending order of their keys,
+//	          │         those of snapshots' views, which only loading locks, after live ones
+//	          └ pendTable.cutting   what becomes of pending clones
+//	             └ inode.mu         attributes
+//	                └ Volume.order  log order is index order
+//	                   └ space.mu, seglog's and Pebble's own
+//
+// house.step is outside all of them: one step of background work runs at a time.
 package block

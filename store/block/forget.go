@@ -141,39 +141,63 @@ func (v *Volume) forgetKey(c *change, id uint64, body []byte, dead bool, end uin
 	return nil
 }
 
-// forgetChunks works off markers of chunks, each under its lock.
+// forgetChunks works off markers of chunks, in the order of their keys, with the
+// chunks locked.
 func (v *Volume) forgetChunks(id uint64, bodies [][]byte) error {
-	for _, body := range bodies {
-		if err := v.forgetChunk(id, body); err != nil {
+	for len(bodies) > 0 {
+		n, err := v.forgetSome(id, bodies)
+		if err != nil {
 			return err
 		}
+		bodies = bodies[n:]
 	}
 	return nil
 }
 
-func (v *Volume) forgetChunk(id uint64, body []byte) error {
+// forgetSome works off some markers as one change and returns how many.
+func (v *Volume) forgetSome(id uint64, bodies [][]byte) (int, error) {
 	v.epoch.RLock()
 	defer v.epoch.RUnlock()
-	key := chunkID{file: store.FileID(be.Uint64(body[1:])), stream: be.Uint32(body[9:]), chunk: be.Uint32(body[13:])}
-	ck := v.chunks.get(key)
-	defer ck.unpin()
-	ck.mu.Lock()
-	defer ck.mu.Unlock()
-	if err := v.realiseChunk(ck); err != nil {
-		return err
-	}
-	end, dead, err := v.death(key.file)
-	if err != nil {
-		return err
-	}
 	c := newChange()
 	defer c.free()
-	if err := v.forgetKey(c, id, body, dead, end); err != nil {
-		return err
+	var held []*chunk
+	defer func() {
+		for _, ck := range held {
+			ck.mu.Unlock()
+			ck.unpin()
+		}
+	}()
+	var file store.FileID
+	var end uint64
+	dead := false
+	for _, body := range bodies {
+		if len(held) == stepKeys/4 || len(c.body)+32*len(c.refs) > stepBytes {
+			break
+		}
+		key := chunkID{file: store.FileID(be.Uint64(body[1:])), stream: be.Uint32(body[9:]), chunk: be.Uint32(body[13:])}
+		if key.file != file {
+			var err error
+			if end, dead, err = v.death(key.file); err != nil {
+				return 0, err
+			}
+			file = key.file
+		}
+		ck := v.chunks.get(key)
+		ck.mu.Lock()
+		held = append(held, ck)
+		if err := v.realiseChunk(ck); err != nil {
+			return 0, err
+		}
+		if err := v.forgetKey(c, id, body, dead, end); err != nil {
+			return 0, err
+		}
+		c.room(v.log.MaxPayload(), maxEdits)
 	}
 	if _, err := v.commit(c); err != nil {
-		return err
+		return 0, err
 	}
-	ck.loaded = false
-	return nil
+	for _, ck := range held {
+		ck.loaded = false
+	}
+	return len(held), nil
 }

@@ -94,8 +94,9 @@ func (v *Volume) realise(c *change, p *pending, chunk uint32) error {
 
 // rereference adds and drops references for a chunk whose versions change.
 func rereference(c *change, before, after []state) {
+	var x, y [8]piece
 	for b := range uint8(chunkBlocks) {
-		old, now := runs(before, b), runs(after, b)
+		old, now := runs(x[:0], before, b), runs(y[:0], after, b)
 		for _, p := range old {
 			if i := slices.IndexFunc(now, func(q piece) bool { return q.same(&p, b) }); i >= 0 {
 				now = slices.Delete(now, i, i+1)
@@ -167,7 +168,7 @@ func (v *Volume) realiseSome(p *pending) error {
 		}
 	}()
 	next := p.first
-	for next < p.end() && len(c.body)+32*len(c.refs) < stepBytes && len(held) < stepKeys {
+	for next < p.end() && len(c.body)+32*len(c.refs) < stepBytes && len(held) < stepKeys/4 {
 		// Chunks that hold nothing on either side cost nothing.
 		i, err := v.nextTouched(p, next)
 		if err != nil {

@@ -87,8 +87,9 @@ func (v *Volume) pruneVersions(c *change, body []byte, all []state, dead bool, e
 // unref drops the references of what lay in all and does not in kept. A block
 // that consecutive versions share has one reference.
 func unref(c *change, all, kept []state) {
+	var x, y [8]piece
 	for b := range uint8(chunkBlocks) {
-		before, after := runs(all, b), runs(kept, b)
+		before, after := runs(x[:0], all, b), runs(y[:0], kept, b)
 		for _, p := range before {
 			i := slices.IndexFunc(after, func(q piece) bool { return q.same(&p, b) })
 			if i >= 0 {
@@ -101,9 +102,8 @@ func unref(c *change, all, kept []state) {
 	}
 }
 
-// runs lists what block b held, once for consecutive versions that hold the same.
-func runs(states []state, b uint8) []piece {
-	var out []piece
+// runs appends what block b held, once for consecutive versions that hold the same.
+func runs(out []piece, states []state, b uint8) []piece {
 	var last piece
 	have := false
 	for _, s := range states {
@@ -118,7 +118,7 @@ func runs(states []state, b uint8) []piece {
 }
 
 const (
-	stepKeys  = 256 // index keys that a background step may visit
+	stepKeys  = 128 // index keys that a background step may visit
 	stepBytes = 48 << 10
 	stepFiles = 64 // that a step may remove
 )

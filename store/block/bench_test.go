@@ -120,3 +120,72 @@ func BenchmarkRead(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCloneFile clones a sparse file of 20 GiB that holds 1 GiB in random
+// pieces of 64 KiB, while the background makes earlier clones real.
+func BenchmarkCloneFile(b *testing.B) {
+	v, s := benchVolume(b, 0)
+	buf := noise(64 << 10)
+	for range 1 << 30 / len(buf) {
+		if _, err := s.WriteAt(buf, rand.Int64N(20<<30/int64(len(buf)))*int64(len(buf)), store.Touch{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	root, err := v.Root(store.Live)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer root.Close()
+	size := s.Sizes().Size
+	b.ResetTimer()
+	for i := range b.N {
+		n, _, err := v.Create(root, fmt.Sprint("clone", i), store.Init{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		c, err := n.Data()
+		if err != nil {
+			b.Fatal(err)
+		}
+		pos, err := c.CloneFrom(0, s, 0, size, store.Touch{})
+		if err == nil {
+			err = v.Wait(pos)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		c.Close()
+		n.Close()
+	}
+}
+
+// BenchmarkSnapshot takes snapshots of a volume that is being written.
+func BenchmarkSnapshot(b *testing.B) {
+	v, s := benchVolume(b, 64<<20)
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buf := noise(4096)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := s.WriteAt(buf, rand.Int64N(64<<20/4096)*4096, store.Touch{}); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	}()
+	b.ResetTimer()
+	for i := range b.N {
+		if _, _, err := v.Snapshots().Create(fmt.Sprint("s", i), []store.FileID{store.RootID}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	close(stop)
+	<-done
+}

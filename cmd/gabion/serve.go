@@ -240,6 +240,7 @@ func (a *array) openServer() error {
 		Audit:   auditor.Logger,
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Check:   a.check,
+		Stats:   func() any { return a.volume.Stats() },
 	}
 	return nil
 }

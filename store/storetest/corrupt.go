@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -22,7 +23,7 @@ import (
 // directory reports an error. Half of the volumes were closed, half were killed, with the
 // bit in what was durable a while before.
 func Corrupt(t *testing.T, e Engine, flips int) {
-	var refused, damaged, harmless int
+	var refused, damaged, harmless atomic.Int64
 	simulate(t, Int("GABION_SIM_FLIPS", flips), func(seed uint64) (int, error) {
 		v, err := victimOf(e, seed)
 		if err != nil {
@@ -36,16 +37,16 @@ func Corrupt(t *testing.T, e Engine, flips int) {
 			}
 			switch outcome {
 			case opensNot:
-				refused++
+				refused.Add(1)
 			case reports:
-				damaged++
+				damaged.Add(1)
 			case harmlessFlip:
-				harmless++
+				harmless.Add(1)
 			}
 		}
 		return each, nil
 	})
-	t.Logf("of the flips %d made the volume refuse to open, %d were reported by reads, %d hit nothing", refused, damaged, harmless)
+	t.Logf("of the flips %d made the volume refuse to open, %d were reported by reads, %d hit nothing", refused.Load(), damaged.Load(), harmless.Load())
 }
 
 type outcome int

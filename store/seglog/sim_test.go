@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -54,10 +55,7 @@ type simMoved struct {
 }
 
 func TestSimulatedCrashes(t *testing.T) {
-	// About one seed in a hundred of this simulation with parallel writers ends with "log
-	// ends at N, N+1 was acknowledged", also repeated with another outcome: it is not known
-	// yet whether the log or the simulation is at fault. GABION_SIM_CRASHES=240 shows it.
-	seeds := 1
+	seeds := 40
 	if n, err := strconv.Atoi(os.Getenv("GABION_SIM_CRASHES")); err == nil {
 		seeds = n / 6
 	}
@@ -86,7 +84,12 @@ func (s *simLog) life() error {
 		if n >= at && done == behind {
 			once.Do(func() {
 				acked = s.acked.Load()
-				index = s.indexNow()
+				// Held until the crash is over: a segment that a newer index passed may be
+				// written again at once, and this index still needs it.
+				s.indexMu.Lock()
+				defer s.indexMu.Unlock()
+				index = s.index
+				index.moved = slices.Clone(index.moved)
 				fs.Crash(crashRNG, keep)
 			})
 		}
@@ -360,11 +363,16 @@ func (s *simLog) pass(rng *rand.Rand) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// A sync may end inside a change that was being reserved; nobody has been told that
+	// its first records are durable, and they are not without the rest.
 	d := s.Durable()
-	s.ack(d)
+	for d > 0 && s.records[d-1].more {
+		d--
+	}
 	if d == 0 {
 		return nil
 	}
+	s.ack(d)
 	k := rng.IntN(int(d))
 	for k > 0 && s.records[k-1].more {
 		k--

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"gabion/protocol/dtyp"
+	"gabion/store/upcase"
 )
 
 // Role is what somebody may do on the array.
@@ -102,6 +103,14 @@ func (s RoleSet) add(r Role) RoleSet {
 	return s
 }
 
+// RolesOf is the set of some roles and all that they include.
+func RolesOf(list ...Role) (s RoleSet) {
+	for _, r := range list {
+		s = s.add(r)
+	}
+	return s
+}
+
 // Has reports whether r is in the set.
 func (s RoleSet) Has(r Role) bool { return s>>r&1 != 0 }
 
@@ -158,14 +167,16 @@ func (s Scope) String() string {
 	return string(s)
 }
 
-// Contains reports whether other is s or lies within it. Whether a folder belongs
-// to a virtual machine is not known here.
+// Contains reports whether other is s or lies within it, as the store compares names:
+// what only another folding of case makes alike are two folders. Whether a folder
+// belongs to a virtual machine is not known here.
 func (s Scope) Contains(other Scope) bool {
 	if s == Array {
 		return true
 	}
-	if len(other) < len(s) || !strings.EqualFold(string(other[:len(s)]), string(s)) {
+	whole, part := upcase.Default().Key(string(other)), upcase.Default().Key(string(s))
+	if !strings.HasPrefix(whole, part) {
 		return false
 	}
-	return len(other) == len(s) || other[len(s)] == '/'
+	return len(whole) == len(part) || whole[len(part)] == '/'
 }

@@ -209,3 +209,13 @@ func TestBelow(t *testing.T) {
 		t.Error("a folder's role counts elsewhere, or not there")
 	}
 }
+
+// Scopes fold case as the store's names do: a letter that only Unicode takes for
+// another is another folder.
+func TestScopeCase(t *testing.T) {
+	for other, inside := range map[Scope]bool{"VMS/K\u00c4/x": true, "vms/k\u00e4": true, "vms/\u212a\u00e4": false, "vms/k\u00e4x": false} {
+		if Scope("vms/K\u00e4").Contains(other) != inside {
+			t.Errorf("%s: not %v", other, inside)
+		}
+	}
+}

@@ -10,6 +10,10 @@
 //	                             ├─ Handler ─ authorise ─ audit ─ Operation.Run(System)
 //	TLS listener (--admin) ──────┘
 //
+// A row's role is one of package auth's and must be held on the array. A row that is about
+// one share, folder or virtual machine names the parameter that says which (Delegated): then
+// the role on that is enough, and a vm-operator of it may call the operation as well.
+//
 // The socket is protected by its mode (0600) and by the kernel's word on who is
 // at the other end (SO_PEERCRED): the server's own user and root act as
 // super-admin, nobody else gets an answer.

@@ -43,16 +43,14 @@ func Handler(s *System) http.Handler {
 
 func serve(s *System, op *Operation, w http.ResponseWriter, r *http.Request) {
 	caller, _ := r.Context().Value(callerKey{}).(Caller)
-	if caller.Role < op.Role {
-		fail(w, Errorf(http.StatusForbidden, "%s needs the role %v", op.Name, op.Role))
-		return
-	}
 	values, err := parameters(op, r)
 	if err == nil {
 		var call *Call
 		if call, err = NewCall(op, caller, values); err == nil {
 			var result any
-			result, err = op.Run(r.Context(), s, call)
+			if err = op.authorise(call); err == nil {
+				result, err = op.Run(r.Context(), s, call)
+			}
 			if op.Mutates {
 				s.audit(op, call, err)
 			}

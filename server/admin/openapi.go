@@ -49,7 +49,7 @@ func describe(op Operation) map[string]any {
 	d := map[string]any{
 		"operationId": strings.ReplaceAll(op.Name, " ", "_"),
 		"summary":     op.Summary,
-		"description": "Least role: " + op.Role.String() + ". Command line: `" + op.Example + "`",
+		"description": "Least role: " + op.leastRole() + ". Command line: `" + op.Example + "`",
 		"responses": map[string]any{
 			"200":     map[string]any{"description": "done"},
 			"default": map[string]any{"description": `{"error":{"status":…,"message":…}}`},
@@ -66,4 +66,12 @@ func describe(op Operation) map[string]any {
 		d["requestBody"] = map[string]any{"content": map[string]any{"application/json": map[string]any{"schema": schema}}}
 	}
 	return d
+}
+
+// leastRole says who may call the operation.
+func (op *Operation) leastRole() string {
+	if op.Delegated == "" {
+		return op.Role.String()
+	}
+	return op.Role.String() + ", or vm-operator, on the " + op.Delegated
 }

@@ -6,20 +6,26 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"gabion/auth"
 )
 
 // Operation is one row of the table: everything that is known about one thing an
 // administrator can do.
 type Operation struct {
-	Name    string // the words on the command line, "share add"
-	Method  string // HTTP method
-	Path    string // http.ServeMux path; {wildcards} are parameters
-	Role    Role   // least role that may call it
-	Mutates bool   // audited, and refused to read-only callers
-	Summary string // one line, a sentence without a full stop
-	Example string // a command line that works
-	Params  []Param
-	Run     func(ctx context.Context, s *System, c *Call) (any, error)
+	Name   string    // the words on the command line, "share add"
+	Method string    // HTTP method
+	Path   string    // http.ServeMux path; {wildcards} are parameters
+	Role   auth.Role // least role that may call it
+	// Delegated names the parameter whose value, SHARE, SHARE/PATH, vm:NAME or group:NAME,
+	// is what the operation is about: roles on that are enough, and the operation is one of
+	// those that a vm-operator may call there. Empty: the role must be held on the array.
+	Delegated string
+	Mutates   bool   // audited, and refused to read-only callers
+	Summary   string // one line, a sentence without a full stop
+	Example   string // a command line that works
+	Params    []Param
+	Run       func(ctx context.Context, s *System, c *Call) (any, error)
 }
 
 // Param is one parameter of an operation. Positional ones become arguments of
@@ -49,25 +55,32 @@ func (k Kind) String() string {
 	return [...]string{"string", "boolean", "integer", "array"}[k]
 }
 
-// Role is an administrator's standing, ordered: each may do what the ones below may.
-type Role uint8
-
-const (
-	RoleNone Role = iota
-	RoleReadOnly
-	RoleStorageAdmin
-	RoleSuperAdmin
-)
-
-func (r Role) String() string {
-	return [...]string{"none", "read-only", "storage-admin", "super-admin"}[r]
-}
-
 // Caller is who asks, as the listener established it.
 type Caller struct {
 	Name string
-	Role Role
 	From string // address, or "socket"
+	// Held are the roles that the caller holds at a scope; nil: none anywhere.
+	Held func(at auth.Scope) auth.RoleSet
+}
+
+// authorise checks the caller's roles: where the operation is delegated, those at
+// its target, and a vm-operator there may call it too; otherwise the array's.
+func (op *Operation) authorise(c *Call) error {
+	at := auth.Array
+	if op.Delegated != "" {
+		var err error
+		if at, err = auth.ParseScope(c.Str(op.Delegated)); err != nil {
+			return Errorf(http.StatusBadRequest, "%v", err)
+		}
+	}
+	var held auth.RoleSet
+	if c.Caller.Held != nil {
+		held = c.Caller.Held(at)
+	}
+	if held.Has(op.Role) || op.Delegated != "" && held.Has(auth.RoleVMOperator) {
+		return nil
+	}
+	return Errorf(http.StatusForbidden, "%s needs the role %v on %v", op.Name, op.Role, at)
 }
 
 // Call carries the checked parameters of one call.

@@ -18,12 +18,12 @@ var (
 )
 
 var roleOperations = []Operation{{
-	Name: "role list", Method: "GET", Path: "/v1/roles", Role: RoleReadOnly,
+	Name: "role list", Method: "GET", Path: "/v1/roles", Role: auth.RoleReadOnly,
 	Summary: "List who holds which role where",
 	Example: "gabion role list",
 	Run:     func(_ context.Context, s *System, _ *Call) (any, error) { return s.Roles.List(), nil },
 }, {
-	Name: "role grant", Method: "POST", Path: "/v1/roles", Role: RoleSuperAdmin, Mutates: true,
+	Name: "role grant", Method: "POST", Path: "/v1/roles", Role: auth.RoleSuperAdmin, Mutates: true,
 	Summary: "Grant a role to a user or group; it counts from the next logon",
 	Example: `gabion role grant super-admin 'GABION\Hyper-V Hosts'`,
 	Params:  []Param{roleName, principal, scope},
@@ -38,7 +38,7 @@ var roleOperations = []Operation{{
 		return g, nil
 	},
 }, {
-	Name: "role revoke", Method: "DELETE", Path: "/v1/roles", Role: RoleSuperAdmin, Mutates: true,
+	Name: "role revoke", Method: "DELETE", Path: "/v1/roles", Role: auth.RoleSuperAdmin, Mutates: true,
 	Summary: "Take a role back",
 	Example: `gabion role revoke backup-operator 'GABION\veeam' vms`,
 	Params:  []Param{roleName, principal, scope},
@@ -50,7 +50,7 @@ var roleOperations = []Operation{{
 		return nil, roleRefusal(s.Roles.Revoke(g.Role, g.SID, g.Scope))
 	},
 }, {
-	Name: "auth verify", Method: "POST", Path: "/v1/auth/verify", Role: RoleStorageAdmin,
+	Name: "auth verify", Method: "POST", Path: "/v1/auth/verify", Role: auth.RoleStorageAdmin,
 	Summary: "Go the way of a domain client's logon and name what would fail",
 	Example: "gabion auth verify array.gabion.test",
 	Params:  []Param{{Name: "host", Positional: true, Required: true, Help: "the name by which clients know the array"}},
@@ -58,7 +58,7 @@ var roleOperations = []Operation{{
 		return s.Verify(ctx, c.Str("host"))
 	},
 }, {
-	Name: "auth explain", Method: "POST", Path: "/v1/auth/explain", Role: RoleReadOnly,
+	Name: "auth explain", Method: "POST", Path: "/v1/auth/explain", Role: auth.RoleReadOnly,
 	Summary: "Say what a user or group may do with a file, and why",
 	Example: `gabion auth explain vms/vm1/disk.vhdx 'GABION\alice'`,
 	Params:  []Param{{Name: "path", Positional: true, Required: true, Help: "SHARE/PATH"}, principal},

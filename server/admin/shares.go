@@ -5,16 +5,17 @@ import (
 	"errors"
 	"net/http"
 
+	"gabion/auth"
 	"gabion/server"
 )
 
 var shareOperations = []Operation{{
-	Name: "share list", Method: "GET", Path: "/v1/shares", Role: RoleReadOnly,
+	Name: "share list", Method: "GET", Path: "/v1/shares", Role: auth.RoleReadOnly,
 	Summary: "List the shares",
 	Example: "gabion share list",
 	Run:     func(_ context.Context, s *System, _ *Call) (any, error) { return s.Shares.List(), nil },
 }, {
-	Name: "share add", Method: "POST", Path: "/v1/shares", Role: RoleStorageAdmin, Mutates: true,
+	Name: "share add", Method: "POST", Path: "/v1/shares", Role: auth.RoleStorageAdmin, Mutates: true,
 	Summary: "Make a share and its folder, now and for the starts to come",
 	Example: "gabion share add vms,ca,path=tier1/vms",
 	Params: []Param{{Name: "spec", Positional: true, Required: true,
@@ -30,7 +31,7 @@ var shareOperations = []Operation{{
 		return spec, nil
 	},
 }, {
-	Name: "share remove", Method: "DELETE", Path: "/v1/shares/{name}", Role: RoleStorageAdmin, Mutates: true,
+	Name: "share remove", Method: "DELETE", Path: "/v1/shares/{name}", Role: auth.RoleStorageAdmin, Mutates: true,
 	Summary: "Take a share away; its files stay",
 	Example: "gabion share remove iso",
 	Params:  []Param{{Name: "name", Positional: true, Required: true, Help: "the share's name"}},

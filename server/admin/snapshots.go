@@ -7,26 +7,27 @@ import (
 	"strings"
 	"time"
 
+	"gabion/auth"
 	"gabion/store"
 )
 
 var snapshotTarget = Param{Name: "target", Positional: true, Required: true, Help: "SHARE or SHARE/PATH"}
 
 var snapshotOperations = []Operation{{
-	Name: "snapshot create", Method: "POST", Path: "/v1/snapshots", Role: RoleStorageAdmin, Mutates: true,
+	Name: "snapshot create", Method: "POST", Path: "/v1/snapshots", Role: auth.RoleStorageAdmin, Delegated: "target", Mutates: true,
 	Summary: "Take a snapshot of a share, a folder or a file",
 	Example: "gabion snapshot create vms/vm1 before-upgrade",
 	Params: []Param{snapshotTarget,
 		{Name: "name", Positional: true, Help: "the snapshot's name; without it one is made of the time"}},
 	Run: createSnapshot,
 }, {
-	Name: "snapshot list", Method: "GET", Path: "/v1/snapshots", Role: RoleReadOnly,
+	Name: "snapshot list", Method: "GET", Path: "/v1/snapshots", Role: auth.RoleReadOnly, Delegated: "target",
 	Summary: "List the snapshots, oldest first",
 	Example: "gabion snapshot list vms",
 	Params:  []Param{{Name: "target", Positional: true, Help: "SHARE or SHARE/PATH; without it all are listed"}},
 	Run:     listSnapshots,
 }, {
-	Name: "snapshot delete", Method: "DELETE", Path: "/v1/snapshots/{name}", Role: RoleStorageAdmin, Mutates: true,
+	Name: "snapshot delete", Method: "DELETE", Path: "/v1/snapshots/{name}", Role: auth.RoleStorageAdmin, Mutates: true,
 	Summary: "Delete a snapshot; its space is given back in the background",
 	Example: "gabion snapshot delete before-upgrade",
 	Params:  []Param{{Name: "name", Positional: true, Required: true, Help: "the snapshot's name"}},

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gabion/auth"
 )
 
 // SocketName is the socket's name in the data directory.
@@ -76,7 +78,7 @@ func peer(c net.Conn) Caller {
 		}
 		caller.Name = fmt.Sprintf("uid %d", cred.Uid)
 		if cred.Uid == 0 || int(cred.Uid) == os.Geteuid() {
-			caller.Role = RoleSuperAdmin
+			caller.Held = func(auth.Scope) auth.RoleSet { return auth.RolesOf(auth.RoleSuperAdmin) }
 		}
 	})
 	return caller

@@ -3,10 +3,12 @@ package admin
 import (
 	"context"
 	"time"
+
+	"gabion/auth"
 )
 
 var statusOperations = []Operation{{
-	Name: "status", Method: "GET", Path: "/v1/status", Role: RoleReadOnly,
+	Name: "status", Method: "GET", Path: "/v1/status", Role: auth.RoleReadOnly,
 	Summary: "Say what the array is doing",
 	Example: "gabion status",
 	Run:     status,

@@ -14,12 +14,12 @@ var (
 )
 
 var userOperations = []Operation{{
-	Name: "user list", Method: "GET", Path: "/v1/users", Role: RoleReadOnly,
+	Name: "user list", Method: "GET", Path: "/v1/users", Role: auth.RoleReadOnly,
 	Summary: "List the local users",
 	Example: "gabion user list",
 	Run:     func(_ context.Context, s *System, _ *Call) (any, error) { return s.Users.List(), nil },
 }, {
-	Name: "user add", Method: "POST", Path: "/v1/users", Role: RoleSuperAdmin, Mutates: true,
+	Name: "user add", Method: "POST", Path: "/v1/users", Role: auth.RoleSuperAdmin, Mutates: true,
 	Summary: "Make a local user",
 	Example: "gabion user add veeam --group 'Backup Operators' --password-file -",
 	Params: []Param{userName, userPassword,
@@ -36,7 +36,7 @@ var userOperations = []Operation{{
 		}{u, generated}, nil
 	},
 }, {
-	Name: "user passwd", Method: "PUT", Path: "/v1/users/{name}/password", Role: RoleSuperAdmin, Mutates: true,
+	Name: "user passwd", Method: "PUT", Path: "/v1/users/{name}/password", Role: auth.RoleSuperAdmin, Mutates: true,
 	Summary: "Change a local user's password and end a lock-out",
 	Example: "gabion user passwd admin",
 	Params:  []Param{userName, userPassword},
@@ -51,7 +51,7 @@ var userOperations = []Operation{{
 		}{c.Str("name"), generated}, nil
 	},
 }, {
-	Name: "user disable", Method: "PUT", Path: "/v1/users/{name}/disabled", Role: RoleSuperAdmin, Mutates: true,
+	Name: "user disable", Method: "PUT", Path: "/v1/users/{name}/disabled", Role: auth.RoleSuperAdmin, Mutates: true,
 	Summary: "Keep a local user from logging on",
 	Example: "gabion user disable guest1",
 	Params:  []Param{userName},
@@ -59,7 +59,7 @@ var userOperations = []Operation{{
 		return nil, userRefusal(s.Users.SetDisabled(c.Str("name"), true))
 	},
 }, {
-	Name: "user enable", Method: "DELETE", Path: "/v1/users/{name}/disabled", Role: RoleSuperAdmin, Mutates: true,
+	Name: "user enable", Method: "DELETE", Path: "/v1/users/{name}/disabled", Role: auth.RoleSuperAdmin, Mutates: true,
 	Summary: "Let a disabled or locked-out local user in again",
 	Example: "gabion user enable guest1",
 	Params:  []Param{userName},
@@ -67,7 +67,7 @@ var userOperations = []Operation{{
 		return nil, userRefusal(s.Users.SetDisabled(c.Str("name"), false))
 	},
 }, {
-	Name: "user groups", Method: "PUT", Path: "/v1/users/{name}/groups", Role: RoleSuperAdmin, Mutates: true,
+	Name: "user groups", Method: "PUT", Path: "/v1/users/{name}/groups", Role: auth.RoleSuperAdmin, Mutates: true,
 	Summary: "Set the local groups a user is in; it counts from the next logon",
 	Example: "gabion user groups veeam --group 'Backup Operators'",
 	Params:  []Param{userName, {Name: "group", Kind: List, Help: "Administrators, Backup Operators or Users"}},
@@ -75,7 +75,7 @@ var userOperations = []Operation{{
 		return nil, userRefusal(s.Users.SetGroups(c.Str("name"), c.Strs("group")))
 	},
 }, {
-	Name: "user remove", Method: "DELETE", Path: "/v1/users/{name}", Role: RoleSuperAdmin, Mutates: true,
+	Name: "user remove", Method: "DELETE", Path: "/v1/users/{name}", Role: auth.RoleSuperAdmin, Mutates: true,
 	Summary: "Delete a local user",
 	Example: "gabion user remove veeam",
 	Params:  []Param{userName},

@@ -1,9 +1,13 @@
 package admin
 
-import "context"
+import (
+	"context"
+
+	"gabion/auth"
+)
 
 var volumeOperations = []Operation{{
-	Name: "volume stats", Method: "GET", Path: "/v1/volume/stats", Role: RoleReadOnly,
+	Name: "volume stats", Method: "GET", Path: "/v1/volume/stats", Role: auth.RoleReadOnly,
 	Summary: "Show the store's inner figures",
 	Example: "gabion volume stats",
 	Run: func(_ context.Context, s *System, _ *Call) (any, error) {
@@ -13,7 +17,7 @@ var volumeOperations = []Operation{{
 		return s.Stats(), nil
 	},
 }, {
-	Name: CheckName, Method: "POST", Path: "/v1/volume/check", Role: RoleStorageAdmin,
+	Name: CheckName, Method: "POST", Path: "/v1/volume/check", Role: auth.RoleStorageAdmin,
 	Summary: "Verify the running volume",
 	Example: "gabion volume check",
 	Run: func(ctx context.Context, s *System, _ *Call) (any, error) {

@@ -155,6 +155,9 @@ func (l *Log) flush() (Pos, error) {
 	var buf [8]write
 	writes := buf[:0]
 	bytes := int64(0)
+	if err := l.holdDirty(); err != nil {
+		return 0, err
+	}
 	for _, s := range l.slabs {
 		if s.written == s.used {
 			continue
@@ -165,9 +168,6 @@ func (l *Log) flush() (Pos, error) {
 		s.groups = nil
 		s.refs++ // keeps the slab in place
 		bytes += int64(len(p))
-		if n := len(l.dirty); n == 0 || l.dirty[n-1] != s.slot {
-			l.dirty = append(l.dirty, s.slot)
-		}
 	}
 	if len(writes) == 0 {
 		return target, nil
@@ -188,7 +188,7 @@ func (l *Log) flush() (Pos, error) {
 		for _, g := range w.groups {
 			g.h.put(g.area(), &l.opt.Volume)
 		}
-		if _, err = w.s.slot.file.WriteAt(w.p, w.off); err != nil {
+		if _, err = (*w.s.slot.file.Load()).WriteAt(w.p, w.off); err != nil {
 			break
 		}
 		w.s.slot.written.Store(w.off + int64(len(w.p)))
@@ -211,13 +211,29 @@ func (l *Log) flush() (Pos, error) {
 	l.dirty = l.dirty[:0]
 	l.mu.Unlock()
 	for _, s := range dirty {
-		if err = s.file.SyncData(); err != nil {
-			break
+		if err == nil {
+			err = (*s.file.Load()).SyncData()
 		}
+		s.release()
 	}
 	l.mu.Lock()
 	l.stats.Syncs++
 	return target, err
+}
+
+// holdDirty notes the slots that are about to be written, and holds them until they
+// are synced. Caller holds mu.
+func (l *Log) holdDirty() error {
+	for _, s := range l.slabs {
+		if n := len(l.dirty); s.written == s.used || n > 0 && l.dirty[n-1] == s.slot {
+			continue
+		}
+		if _, err := l.files.hold(s.slot); err != nil {
+			return err
+		}
+		l.dirty = append(l.dirty, s.slot)
+	}
+	return nil
 }
 
 // OnDurable calls fn once p is durable or the log stopped; see store.Volume.
@@ -335,12 +351,7 @@ func (l *Log) Close() error {
 	}
 	l.table.mu.Lock()
 	defer l.table.mu.Unlock()
-	for _, s := range l.table.used {
-		s.file.Close()
-	}
-	for _, s := range l.table.free {
-		s.file.Close()
-	}
+	l.files.closeAll()
 	if cerr := l.dir.Close(); err == nil {
 		err = cerr
 	}

@@ -20,6 +20,8 @@ type Options struct {
 	Buffer int64
 	// Prewrite fills new segments with zeros, unless the log streams.
 	Prewrite bool
+	// Handles bounds the segment files that are kept open; 0 is 384.
+	Handles int
 	// Failed is called once, when a write or sync failed and the log stopped.
 	Failed func(error)
 }
@@ -32,6 +34,7 @@ type Log struct {
 	opt   Options
 	dir   vfs.File
 	table table
+	files handles
 
 	durable atomic.Uint64 // highest durable position
 	seq     atomic.Uint64 // highest seq ever given out
@@ -43,9 +46,9 @@ type Log struct {
 	off     int64      // in cur: where the next slab begins
 	slabs   []*slab    // with bytes not yet written, or current; in log order
 	spare   [][]byte
-	open    *group // takes records; part of the last slab
-	pending int64  // bytes reserved and not yet written
-	dirty   []*slot
+	open    *group  // takes records; part of the last slab
+	pending int64   // bytes reserved and not yet written
+	dirty   []*slot // written since the last sync, each held once for it
 	err     error
 
 	leading bool   // somebody writes and syncs

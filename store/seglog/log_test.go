@@ -24,7 +24,7 @@ func openTest(t testing.TB, fs vfs.FS) (*Log, []record) {
 		d.Sync()
 		d.Close()
 	}
-	l, err := Open(Options{FS: fs, Dir: "log", Volume: testVolume, SegmentSize: 256 << 10})
+	l, err := Open(Options{FS: fs, Dir: "log", Volume: testVolume, SegmentSize: 256 << 10, Handles: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,8 +41,7 @@ func openTest(t testing.TB, fs vfs.FS) (*Log, []record) {
 		t.Fatal(err)
 	}
 	live := map[uint64]uint32{}
-	segs, _ := l.Segments()
-	for _, s := range segs {
+	for _, s := range l.Segments() {
 		live[s.Seq] = s.Slot
 	}
 	if err := l.Start(live, last, 0); err != nil {

@@ -9,7 +9,7 @@ import (
 // replays. It is used by one goroutine.
 type Mover struct {
 	l   *Log
-	s   *slot
+	s   *slot // held
 	seq uint64
 	off int64
 	buf []byte
@@ -39,6 +39,12 @@ func (m *Mover) Write(body, payload []byte) (seq uint64, addr uint32, err error)
 		if err != nil {
 			return 0, 0, err
 		}
+		if _, err := l.files.hold(s); err != nil {
+			return 0, 0, m.failed(err)
+		}
+		if m.s != nil {
+			m.s.release()
+		}
 		m.s, m.seq, m.off = s, l.seq.Add(1), 0
 		l.table.use(s, m.seq)
 	}
@@ -54,7 +60,7 @@ func (m *Mover) Write(body, payload []byte) (seq uint64, addr uint32, err error)
 	h := header{seq: m.seq, first: l.Last(), synced: l.Durable(), blocks: uint32(total / BlockSize), hdr: 1, count: 1, stream: streamMoved}
 	h.used = movedRecord(g, body, len(payload), checkOf(payload), bodyCheck, spills)
 	h.put(g[:BlockSize], &l.opt.Volume)
-	if _, err := m.s.file.WriteAt(g, m.off); err != nil {
+	if _, err := (*m.s.file.Load()).WriteAt(g, m.off); err != nil {
 		return 0, 0, m.failed(err)
 	}
 	addr = uint32(m.off) + uint32(at)
@@ -92,7 +98,7 @@ func (m *Mover) Sync() error {
 	if m.s == nil {
 		return nil
 	}
-	if err := m.s.file.SyncData(); err != nil {
+	if err := (*m.s.file.Load()).SyncData(); err != nil {
 		return m.failed(err)
 	}
 	return nil

@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // Segment is a segment as Open found it.
@@ -35,8 +33,12 @@ func Open(opt Options) (*Log, error) {
 	if opt.Buffer == 0 {
 		opt.Buffer = 32 << 20
 	}
+	if opt.Handles == 0 {
+		opt.Handles = defaultHandles
+	}
 	l := &Log{opt: opt, next: newBatch(), kick: make(chan struct{}, 1)}
 	l.copied.L = &l.mu
+	l.files = handles{fs: opt.FS, path: l.slotPath, max: opt.Handles}
 	l.table.used = map[uint64]*slot{}
 	dir, err := opt.FS.OpenDir(opt.Dir)
 	if err != nil {
@@ -55,36 +57,17 @@ func Open(opt Options) (*Log, error) {
 }
 
 func (l *Log) abandon() {
-	for _, s := range l.table.used {
-		s.file.Close()
-	}
-	for _, s := range l.table.free {
-		s.file.Close()
-	}
+	l.files.closeAll()
 	l.dir.Close()
 }
 
-// openSlots opens every slot file and reads its use.
+// openSlots looks into every slot file for its use.
 func (l *Log) openSlots(nums []uint32) error {
 	buf := make([]byte, BlockSize)
 	for _, num := range nums {
-		f, err := l.opt.FS.OpenReadWrite(l.slotPath(num), vfs.WriteCategoryUnspecified)
-		if err != nil {
-			return err
-		}
-		s := &slot{num: num, file: f}
+		s := &slot{num: num}
 		l.table.next = num + 1
-		fi, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		if fi.Size() < l.opt.SegmentSize {
-			// Its creation did not finish; nothing was ever in it.
-			if err := l.prewrite(f, l.opt.Prewrite); err != nil {
-				return err
-			}
-		}
-		h, ok, err := l.header(s, 0, buf)
+		h, ok, err := l.openSlot(s, buf)
 		if err != nil {
 			return err
 		}
@@ -97,10 +80,31 @@ func (l *Log) openSlots(nums []uint32) error {
 		}
 		s.written.Store(l.opt.SegmentSize)
 		s.seq.Store(h.seq)
+		s.first, s.moved = h.first, h.stream == streamMoved
 		l.table.used[h.seq] = s
 		l.seq.Store(max(l.seq.Load(), h.seq))
 	}
 	return nil
+}
+
+// openSlot reads the header that a slot begins with.
+func (l *Log) openSlot(s *slot, buf []byte) (h header, ok bool, err error) {
+	f, err := l.files.hold(s)
+	if err != nil {
+		return h, false, err
+	}
+	defer s.release()
+	fi, err := f.Stat()
+	if err != nil {
+		return h, false, err
+	}
+	if fi.Size() < l.opt.SegmentSize {
+		// Its creation did not finish; nothing was ever in it.
+		if err := l.prewrite(f, l.opt.Prewrite); err != nil {
+			return h, false, err
+		}
+	}
+	return l.header(s, 0, buf)
 }
 
 // header reads and verifies the group header at off. The area, as far as it
@@ -109,7 +113,7 @@ func (l *Log) header(s *slot, off int64, buf []byte) (h header, ok bool, err err
 	if off+BlockSize > l.opt.SegmentSize {
 		return h, false, nil
 	}
-	if err := readFull(s.file, buf[:BlockSize], off); err != nil {
+	if err := l.readSlot(s, buf[:BlockSize], off); err != nil {
 		return h, false, err
 	}
 	if !h.peek(buf, &l.opt.Volume) || off+int64(h.blocks)*BlockSize > l.opt.SegmentSize {
@@ -118,14 +122,20 @@ func (l *Log) header(s *slot, off int64, buf []byte) (h header, ok bool, err err
 	area := buf[:BlockSize]
 	if h.hdr > 1 {
 		area = make([]byte, int(h.hdr)*BlockSize)
-		if err := readFull(s.file, area, off); err != nil {
+		if err := l.readSlot(s, area, off); err != nil {
 			return h, false, err
 		}
 	}
 	return h, sealed(area), nil
 }
 
-func readFull(f vfs.File, p []byte, off int64) error {
+// readSlot reads from a slot's file; what lies behind its end reads as zeros.
+func (l *Log) readSlot(s *slot, p []byte, off int64) error {
+	f, err := l.files.hold(s)
+	if err != nil {
+		return err
+	}
+	defer s.release()
 	n, err := f.ReadAt(p, off)
 	if err == io.EOF {
 		clear(p[n:])
@@ -134,16 +144,11 @@ func readFull(f vfs.File, p []byte, off int64) error {
 	return err
 }
 
-// Segments lists the segments in use, by seq.
-func (l *Log) Segments() ([]Segment, error) {
+// Segments lists the segments that Open found, by seq.
+func (l *Log) Segments() []Segment {
 	var out []Segment
-	buf := make([]byte, BlockSize)
 	for seq, s := range l.table.used {
-		h, _, err := l.header(s, 0, buf)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, Segment{seq, s.num, h.first, h.stream == streamMoved})
+		out = append(out, Segment{seq, s.num, s.first, s.moved})
 	}
 	slices.SortFunc(out, func(a, b Segment) int {
 		if a.Seq < b.Seq {
@@ -151,7 +156,7 @@ func (l *Log) Segments() ([]Segment, error) {
 		}
 		return 1
 	})
-	return out, nil
+	return out
 }
 
 // Start makes the log writable. live names the segments that hold something,
@@ -190,11 +195,10 @@ func (l *Log) Start(live map[uint64]uint32, last Pos, every time.Duration) error
 
 // Slot returns the slot that a segment lies in.
 func (l *Log) Slot(seq uint64) (uint32, bool) {
-	s := l.table.acquire(seq)
+	s := l.table.find(seq)
 	if s == nil {
 		return 0, false
 	}
-	defer s.release()
 	return s.num, true
 }
 

@@ -3,9 +3,9 @@ package seglog
 // ReadAt fills p with the bytes at off of segment seq. ErrGone: the segment was
 // recycled since the address was looked up.
 func (l *Log) ReadAt(seq uint64, p []byte, off uint32) error {
-	s := l.table.acquire(seq)
-	if s == nil {
-		return ErrGone
+	s, f, err := l.acquire(seq)
+	if err != nil {
+		return err
 	}
 	defer s.release()
 	if int64(off)+int64(len(p)) > s.written.Load() {
@@ -16,7 +16,7 @@ func (l *Log) ReadAt(seq uint64, p []byte, off uint32) error {
 	if len(p) == 0 {
 		return nil
 	}
-	_, err := s.file.ReadAt(p, int64(off))
+	_, err = f.ReadAt(p, int64(off))
 	return err
 }
 

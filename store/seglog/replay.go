@@ -26,19 +26,26 @@ func (l *Log) Replay(from uint64, fn func(*Record) error) (Pos, error) {
 	}
 	for _, s := range segs {
 		// A killed process may have left its writes in the page cache only.
-		if err := l.table.used[s.Seq].file.SyncData(); err != nil {
+		if err := l.syncSlot(l.table.used[s.Seq]); err != nil {
 			return 0, err
 		}
 	}
 	return l.deliver(groups, end, fn)
 }
 
+// syncSlot syncs a slot that nobody writes.
+func (l *Log) syncSlot(s *slot) error {
+	f, err := l.files.hold(s)
+	if err != nil {
+		return err
+	}
+	defer s.release()
+	return f.SyncData()
+}
+
 // chain returns the segments of records from seq from on, without void ones.
 func (l *Log) chain(from uint64) ([]Segment, error) {
-	all, err := l.Segments()
-	if err != nil {
-		return nil, err
-	}
+	all := l.Segments()
 	var rev []Segment
 	for i := len(all) - 1; i >= 0; i-- {
 		s := all[i]
@@ -177,12 +184,12 @@ func (l *Log) verify(groups []found, synced, end Pos) ([]found, Pos, error) {
 // load reads a group's records; with verify their payload is read and checked too.
 func (l *Log) load(g found, verify bool, fn func(*Record) error) error {
 	area := make([]byte, int(g.h.hdr)*BlockSize)
-	if err := readFull(g.s.file, area, g.o); err != nil {
+	if err := l.readSlot(g.s, area, g.o); err != nil {
 		return err
 	}
 	return g.h.records(area, uint32(g.o), func(r *Record) error {
 		if r.spilled > 0 {
-			if err := readFull(g.s.file, r.Body, int64(r.Payload-r.spilled)); err != nil {
+			if err := l.readSlot(g.s, r.Body, int64(r.Payload-r.spilled)); err != nil {
 				return err
 			}
 			if CRC(r.Body) != r.bodyCheck {
@@ -191,7 +198,7 @@ func (l *Log) load(g found, verify bool, fn func(*Record) error) error {
 		}
 		if verify && r.PayloadLen > 0 {
 			p := make([]byte, r.PayloadLen)
-			if err := readFull(g.s.file, p, int64(r.Payload)); err != nil {
+			if err := l.readSlot(g.s, p, int64(r.Payload)); err != nil {
 				return err
 			}
 			if checkOf(p) != r.check {
@@ -247,9 +254,9 @@ func (l *Log) deliver(groups []found, end Pos, fn func(*Record) error) (Pos, err
 // Walk calls fn for the records of one segment in order, until it returns false or
 // the groups end. Bodies in the payload are read; payload is not verified.
 func (l *Log) Walk(seq uint64, fn func(*Record) bool) error {
-	s := l.table.acquire(seq)
-	if s == nil {
-		return ErrGone
+	s, _, err := l.acquire(seq)
+	if err != nil {
+		return err
 	}
 	defer s.release()
 	buf := make([]byte, BlockSize)

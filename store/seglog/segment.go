@@ -24,12 +24,12 @@ var (
 
 // slot is one segment file.
 type slot struct {
-	num  uint32
-	file vfs.File
-
-	refs    atomic.Int64  // readers inside
+	num uint32
+	handle
 	seq     atomic.Uint64 // its use, 0 when free
 	written atomic.Int64  // bytes of this use that the file holds
+	first   Pos           // of the use that Open found
+	moved   bool          // likewise
 }
 
 // table maps segments to slots.
@@ -42,23 +42,27 @@ type table struct {
 	limit atomic.Int64
 }
 
-// acquire pins the slot of a segment against recycling.
-func (t *table) acquire(seq uint64) *slot {
+func (t *table) find(seq uint64) *slot {
 	t.mu.RLock()
-	s := t.used[seq]
-	t.mu.RUnlock()
-	if s == nil {
-		return nil
-	}
-	s.refs.Add(1)
-	if s.seq.Load() != seq {
-		s.refs.Add(-1)
-		return nil
-	}
-	return s
+	defer t.mu.RUnlock()
+	return t.used[seq]
 }
 
-func (s *slot) release() { s.refs.Add(-1) }
+// acquire holds the slot of a segment against recycling; ErrGone when it is not in use.
+func (l *Log) acquire(seq uint64) (*slot, vfs.File, error) {
+	s := l.table.find(seq)
+	if s == nil {
+		return nil, nil, ErrGone
+	}
+	f, err := l.files.hold(s)
+	if s.seq.Load() == seq {
+		return s, f, err
+	}
+	if err == nil {
+		s.release()
+	}
+	return nil, nil, ErrGone
+}
 
 // retire makes a segment's slot free. Its last readers may still be inside; take waits for them.
 func (t *table) retire(seq uint64) {
@@ -78,7 +82,7 @@ func (t *table) take() *slot {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i, s := range t.free {
-		if s.refs.Load() == 0 {
+		if s.users.Load() == 0 {
 			t.free = append(t.free[:i], t.free[i+1:]...)
 			return s
 		}
@@ -158,7 +162,9 @@ func (l *Log) create(fill bool) (*slot, error) {
 		}
 		return nil, err
 	}
-	return &slot{num: num, file: f}, nil
+	s := &slot{num: num}
+	l.files.add(s, f)
+	return s, nil
 }
 
 func (l *Log) prewrite(f vfs.File, fill bool) error {
@@ -220,7 +226,7 @@ func (l *Log) Trim(keep int) (int, error) {
 		if s == nil {
 			return n, nil
 		}
-		if err := s.file.Close(); err != nil {
+		if err := l.files.drop(s); err != nil {
 			return n, err
 		}
 		if err := l.opt.FS.Remove(l.slotPath(s.num)); err != nil {

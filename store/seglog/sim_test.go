@@ -122,7 +122,7 @@ func (s *simLog) open(fs vfs.FS) (err error) {
 		d.Sync()
 		d.Close()
 	}
-	if s.Log, err = Open(Options{FS: fs, Dir: "/log", Volume: testVolume, SegmentSize: 256 << 10, Buffer: 1 << 20}); err != nil {
+	if s.Log, err = Open(Options{FS: fs, Dir: "/log", Volume: testVolume, SegmentSize: 256 << 10, Buffer: 1 << 20, Handles: 3}); err != nil {
 		return err
 	}
 	next := max(s.index.pos, 1)
@@ -166,12 +166,8 @@ func (s *simLog) open(fs vfs.FS) (err error) {
 // start names the segments that hold something: those the index needs replayed, and those
 // of moved data.
 func (s *simLog) start(last Pos) error {
-	segs, err := s.Segments()
-	if err != nil {
-		return err
-	}
 	live := map[uint64]uint32{}
-	for _, g := range segs {
+	for _, g := range s.Segments() {
 		if !g.Moved && g.Seq >= s.index.from {
 			live[g.Seq] = g.Slot
 		}

@@ -68,6 +68,7 @@ type verifier struct {
 	rng     *rand.Rand
 	writers []*writer
 	acked   int
+	acks    chan struct{} // has one in it after a writer's first reply
 }
 
 func start(t *testing.T, vfs string) *verifier {
@@ -75,11 +76,11 @@ func start(t *testing.T, vfs string) *verifier {
 	if n, err := strconv.ParseUint(os.Getenv("GABION_CRASH_SEED"), 10, 64); err == nil {
 		seed = n
 	}
-	v := &verifier{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0))}
+	v := &verifier{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), acks: make(chan struct{}, 1)}
 	v.server = rig.Start(t, append([]string{"--test-vfs", vfs}, shares...)...)
 	for i := range 6 {
 		share := []string{"ca", "plain"}[i%2]
-		v.writers = append(v.writers, newWriter(uint32(i+1), share, i%2 == 0, v.rng.Uint64()))
+		v.writers = append(v.writers, newWriter(uint32(i+1), share, i%2 == 0, v.rng.Uint64(), v.acks))
 	}
 	return v
 }
@@ -108,6 +109,10 @@ func (v *verifier) round(r int) (problems []string) {
 		}
 	}
 	kill := time.Duration(v.rng.IntN(400)) * time.Millisecond
+	select {
+	case <-v.acks: // of the round before
+	default:
+	}
 	killed := make(chan struct{})
 	var mounted sync.WaitGroup
 	mounted.Add(len(v.writers))
@@ -119,10 +124,21 @@ func (v *verifier) round(r int) (problems []string) {
 		return w.work(s, killed)
 	})
 	mounted.Wait()
+	over := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(over)
+	}()
+	if r%4 != 3 { // in every fourth round it may die before it has answered anything
+		select {
+		case <-v.acks: // on a busy machine a round could be over before the first reply
+		case <-over: // all have given up
+		}
+	}
 	time.Sleep(kill) // how long the server lives is what a round varies
 	close(killed)
 	v.server.Kill()
-	wg.Wait()
+	<-over
 	if len(problems) > 0 {
 		return problems
 	}

@@ -27,6 +27,7 @@ type writer struct {
 	durable  uint64           // every write up to here is durable
 	inFlight uint64           // the write without a reply, if any
 	ackedOps int
+	acks     chan<- struct{} // takes one when something is durable
 
 	names   map[string]bool // files in the directory, as acknowledged
 	pending *rename         // the request without a reply
@@ -36,8 +37,8 @@ type writer struct {
 // rename is a change of names: "" as from creates, "" as to removes.
 type rename struct{ from, to string }
 
-func newWriter(id uint32, share string, through bool, seed uint64) *writer {
-	return &writer{id: id, share: share, through: through, rng: rand.New(rand.NewPCG(seed, uint64(id))), names: map[string]bool{}}
+func newWriter(id uint32, share string, through bool, seed uint64, acks chan<- struct{}) *writer {
+	return &writer{id: id, share: share, through: through, acks: acks, rng: rand.New(rand.NewPCG(seed, uint64(id))), names: map[string]bool{}}
 }
 
 func (w *writer) file() string { return fmt.Sprintf("file%d", w.id) }
@@ -95,9 +96,17 @@ func (w *writer) write(f *smb2.File) error {
 	w.inFlight = 0
 	if w.through {
 		w.durable = w.seq
-		w.ackedOps++
+		w.acked()
 	}
 	return nil
+}
+
+func (w *writer) acked() {
+	w.ackedOps++
+	select {
+	case w.acks <- struct{}{}:
+	default:
+	}
 }
 
 func (w *writer) flush(f *smb2.File) error {
@@ -105,7 +114,7 @@ func (w *writer) flush(f *smb2.File) error {
 		return fmt.Errorf("flush: %w", err)
 	}
 	w.durable = w.seq
-	w.ackedOps++
+	w.acked()
 	return nil
 }
 
@@ -140,7 +149,7 @@ func (w *writer) name(s *smb2.Share) error {
 	}
 	r.apply(w.names)
 	w.pending = nil
-	w.ackedOps++
+	w.acked()
 	return nil
 }
 

@@ -88,6 +88,9 @@ type Volume interface {
 
 	Snapshots() Snapshots
 
+	// Pins are what offload tokens stand for.
+	Pins() Pins
+
 	// Close syncs, stops every goroutine of the volume and releases it.
 	Close() error
 }

@@ -92,6 +92,15 @@ func (v *Volume) makeRoom() error {
 			continue
 		}
 		if flushed {
+			// Copies that somebody may still want to make give way to writes.
+			evicted, err := v.evictPin()
+			if err != nil {
+				return err
+			}
+			if evicted {
+				flushed = false
+				continue
+			}
 			return fmt.Errorf("%w: nothing left to clean", store.ErrNoSpace)
 		}
 		// Retired segments wait for their records, others for the index to pass them.
@@ -130,8 +139,25 @@ func (v *Volume) allowance(n int64) error {
 	if n <= 0 {
 		return nil
 	}
-	if sp := v.Space(); n > sp.Free {
+	if n > v.Space().Free {
 		return store.ErrNoSpace
+	}
+	return nil
+}
+
+// relieve lets pins go, oldest first, while n bytes more are more than there is room for. Caller
+// holds no lock.
+func (v *Volume) relieve(n int64) error {
+	for n > 0 && v.pins.count() > 0 && v.allowance(n) != nil {
+		if _, err := v.evictPin(); err != nil {
+			return err
+		}
+		for more := true; more && v.allowance(n) != nil; {
+			var err error
+			if more, err = v.Step(); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 
 // CloneFrom implements store.Stream.
 func (h *handle) CloneFrom(dst int64, from store.Stream, src, n int64, t store.Touch) (store.Pos, error) {
-	f, ok := from.(*handle)
-	if !ok || f.n.v != h.n.v {
+	f := handleOf(from)
+	if f == nil || f.n.v != h.n.v {
 		return 0, fmt.Errorf("stream of another volume: %w", store.ErrInvalid)
 	}
 	if h.n.view != store.Live {
@@ -31,6 +31,17 @@ func (h *handle) CloneFrom(dst int64, from store.Stream, src, n int64, t store.T
 		return j.later()
 	}
 	return pos, err
+}
+
+// handleOf returns the handle behind a stream of this package, nil for another's.
+func handleOf(s store.Stream) *handle {
+	switch s := s.(type) {
+	case *handle:
+		return s
+	case *use:
+		return s.handle
+	}
+	return nil
 }
 
 // cloning is the arguments of a clone.
@@ -87,6 +98,12 @@ func (j *cloning) later() (store.Pos, error) {
 	defer lockBoth(j.to, j.from)()
 	if err := checkClone(j.to, j.dst, j.from, j.src, j.n); err != nil {
 		return 0, err
+	}
+	if view := j.from.n.view; view != store.Live {
+		// A handle outlives its snapshot, a pending clone of it would not.
+		if s := (*v.snaps.byID.Load())[uint64(view)]; s == nil || s.doomed {
+			return 0, fmt.Errorf("snapshot %d: %w", view, store.ErrNotFound)
+		}
 	}
 	p := newPlan(j.to)
 	defer p.free()

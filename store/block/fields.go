@@ -38,10 +38,14 @@ const (
 	fSlot       = 30
 	fSegStream  = 31
 	fSealed     = 32
+	fPinOff     = 33
+	fPinLen     = 34
+	fExpires    = 35
 	bytesField  = 128
 	fName       = 128
 	fScope      = 129
 	fRegionData = 130
+	fNote       = 131
 )
 
 var errFields = errors.New("malformed fields")

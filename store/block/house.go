@@ -138,6 +138,9 @@ func (v *Volume) stepLocked() (bool, error) {
 		return false, err
 	}
 	h := &v.work
+	if more, err := v.expirePins(); more || err != nil {
+		return more, err
+	}
 	h.mu.Lock()
 	flush := h.flush
 	h.flush = false

@@ -26,6 +26,7 @@ const (
 	kPending = 'p'
 	kMoved   = 'r'
 	kStream  = 's'
+	kPin     = 't'
 	kSnap    = 'v'
 	kSnapBy  = 'V'
 )

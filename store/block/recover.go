@@ -125,7 +125,7 @@ func (g *segment) decode(b []byte) error {
 // load fills the tables that are kept in memory from the index and returns the
 // slots of the segments that are in use.
 func (v *Volume) load() (map[uint64]uint32, error) {
-	for _, step := range []func() error{v.loadCounters, v.loadSnapshots, v.space.load, v.loadPending, v.loadStale, v.loadOrphans} {
+	for _, step := range []func() error{v.loadCounters, v.loadSnapshots, v.space.load, v.loadPins, v.loadPending, v.loadStale, v.loadOrphans} {
 		if err := step(); err != nil {
 			return nil, err
 		}

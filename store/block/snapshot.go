@@ -15,7 +15,7 @@ type snapshot struct {
 	name   string
 	taken  dtyp.Filetime
 	scope  []store.FileID
-	hidden bool // taken for a clone
+	hidden bool // taken for a clone or a pin
 	doomed bool // being deleted
 }
 
@@ -299,8 +299,8 @@ func (s snapshots) Delete(view store.View) (store.Pos, error) {
 		return 0, err
 	}
 	d := *sn
-	if v.pendings.names(d.id) {
-		d.hidden = true // it goes when the last pending clone does
+	if v.named(d.id) {
+		d.hidden = true // it goes when the last pending clone or pin does
 	} else {
 		d.doomed = true
 	}
@@ -319,7 +319,10 @@ func (s snapshots) Delete(view store.View) (store.Pos, error) {
 	return pos, nil
 }
 
-// doomHidden deletes the hidden snapshots that no pending clone names any more, and reports whether
+// named reports whether a pending clone or a pin needs a view.
+func (v *Volume) named(view uint64) bool { return v.pendings.names(view) || v.pins.names(view) }
+
+// doomHidden deletes the hidden snapshots that no pending clone or pin names any more, and reports whether
 // there were any.
 func (v *Volume) doomHidden() (bool, error) {
 	if !v.pendings.unpinned.Swap(false) {
@@ -331,7 +334,7 @@ func (v *Volume) doomHidden() (bool, error) {
 	defer c.free()
 	var doomed []*snapshot
 	for _, s := range *v.snaps.byID.Load() {
-		if s.hidden && !s.doomed && !v.pendings.names(s.id) {
+		if s.hidden && !s.doomed && !v.named(s.id) {
 			d := *s
 			d.doomed = true
 			doomed = append(doomed, &d)

@@ -77,6 +77,7 @@ func (s *space) record(b *pebble.Batch, seq uint64, addr uint32, n int) {
 		s.v.work.poke()
 	}
 	s.count(s.segs[seq], addr, n)
+	s.v.wrote.data.Add(uint64(n))
 }
 
 // count adds payload at addr to a segment.
@@ -175,6 +176,7 @@ func (s *space) died(id regionID, off, n uint32) {
 
 // read fills p from an address of a container, wherever that lies now.
 func (s *space) read(container uint64, p []byte, off uint32) error {
+	s.v.read.Add(uint64(len(p)))
 	for range 100 {
 		err := s.v.log.ReadAt(container, p, off)
 		if !errors.Is(err, seglog.ErrGone) {

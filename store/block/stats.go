@@ -5,7 +5,9 @@ type Stats struct {
 	// Bytes written: by the log (headers included), by the cleaner (data moved), and
 	// by the index (flushes and compactions).
 	LogBytes, MovedBytes, IndexBytes uint64
-	Groups, Syncs                    uint64 // commit groups and syncs of the log
+	// Bytes of data (chunks' payload) that were logged and that were read, by whomever.
+	DataWritten, DataRead uint64
+	Groups, Syncs         uint64 // commit groups and syncs of the log
 
 	ChunkHits, ChunkMisses uint64 // lookups in the cache of chunk maps
 	IndexHits, IndexMisses int64  // lookups in the index's block cache
@@ -15,7 +17,7 @@ type Stats struct {
 	GarbageBytes           int64 // the cleaner's debt: in segments, but dead
 	IndexSize              uint64
 	Pending                int64 // clones and clearings not yet made real
-	Snapshots              int
+	Snapshots, Pins        int
 }
 
 // Stats returns the volume's counters.
@@ -23,10 +25,11 @@ func (v *Volume) Stats() Stats {
 	l := v.log.Stats()
 	m := v.index.Metrics()
 	s := Stats{
+		DataWritten: v.wrote.data.Load(), DataRead: v.read.Load(),
 		LogBytes: l.Bytes, Groups: l.Groups, Syncs: l.Syncs, MovedBytes: v.wrote.moved.Load(),
 		ChunkHits: v.chunks.hits.Load(), ChunkMisses: v.chunks.misses.Load(),
 		IndexHits: m.BlockCache.Hits, IndexMisses: m.BlockCache.Misses,
-		IndexSize: m.DiskSpaceUsage(), Pending: v.pendings.count.Load(), Snapshots: len(*v.snaps.live.Load()),
+		IndexSize: m.DiskSpaceUsage(), Pending: v.pendings.count.Load(), Snapshots: len(*v.snaps.live.Load()), Pins: v.pins.count(),
 	}
 	for i := range m.Levels {
 		s.IndexBytes += m.Levels[i].TableBytesFlushed + m.Levels[i].TableBytesCompacted

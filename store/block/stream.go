@@ -267,12 +267,15 @@ func (h *handle) SetAllocation(size int64, t store.Touch) (store.Pos, error) {
 	if err := span(size, 0); err != nil {
 		return 0, err
 	}
+	alloc := roundUp(size)
+	if err := h.n.v.relieve(alloc - roundUp(h.size.Load())); err != nil {
+		return 0, err
+	}
 	b, err := h.enter(0, always)
 	if err != nil {
 		return 0, err
 	}
 	defer b.leave()
-	alloc := roundUp(size)
 	if err := h.n.v.allowance(alloc - roundUp(h.size.Load())); err != nil {
 		return 0, err
 	}
@@ -327,7 +330,12 @@ func (h *handle) WriteAt(p []byte, off int64, t store.Touch) (store.Pos, error) 
 		return 0, err
 	}
 	if err := h.n.v.allowance(int64(len(p))); err != nil {
-		return 0, err
+		if err = h.n.v.relieve(int64(len(p))); err == nil {
+			err = h.n.v.allowance(int64(len(p)))
+		}
+		if err != nil {
+			return 0, err
+		}
 	}
 	end := off + int64(len(p))
 	b, err := h.enter(int64(len(p)), func() bool { return len(p) > 0 && (end > h.size.Load() || end > h.valid.Load()) })

@@ -47,6 +47,9 @@ func (v *Volume) newID(c *change) store.FileID {
 
 // Create implements store.Volume.
 func (v *Volume) Create(dir store.Node, name string, init store.Init) (store.Node, store.Pos, error) {
+	if err := v.relieve(init.Allocation); err != nil {
+		return nil, 0, err
+	}
 	if err := v.begin(); err != nil {
 		return nil, 0, err
 	}

@@ -51,14 +51,16 @@ type Volume struct {
 	chunks   chunkCache
 	space    space
 	pendings pendTable
+	pins     pinTable
 	coverGen atomic.Uint64 // bumped when the cover of some directory changed
 
 	disk    disk
 	work    house
 	cleaner cleaner
-	few     int                           // chunks that a change may touch one by one
-	eager   bool                          // tests: clean whenever there is garbage
-	wrote   struct{ moved atomic.Uint64 } // bytes
+	few     int                                 // chunks that a change may touch one by one
+	eager   bool                                // tests: clean whenever there is garbage
+	wrote   struct{ data, moved atomic.Uint64 } // bytes
+	read    atomic.Uint64                       // bytes of data, whoever wanted them
 }
 
 var _ store.Volume = (*Volume)(nil)
@@ -104,6 +106,7 @@ func (v *Volume) open() error {
 	v.inodes.init()
 	v.space.init(v)
 	v.pendings.init()
+	v.pins.init(v)
 	v.snaps.init()
 	v.work.init(v)
 	v.cleaner.init(v)
@@ -244,6 +247,7 @@ func (v *Volume) Close() error {
 	if v.closed.Swap(true) {
 		return nil
 	}
+	v.pins.stop()
 	v.work.stop()
 	defer v.lock.Close()
 	if err := v.Stopped(); err != nil {

@@ -30,6 +30,7 @@ type Volume struct {
 	mu     sync.Mutex // guards everything below and all that hangs off it
 	live   tree
 	snaps  []*snapshot // oldest first
+	pins   []*pin      // oldest first
 	kv     map[string]map[string][]byte
 	lastID store.FileID
 	last   store.View
@@ -110,12 +111,18 @@ func (v *Volume) Space() store.Space {
 	live := map[*block]bool{}
 	v.live.eachBlock(func(b *block) { live[b] = true })
 	held := map[*block]bool{}
+	hold := func(b *block) {
+		if !live[b] {
+			held[b] = true
+		}
+	}
 	for _, s := range v.snaps {
-		s.tree.eachBlock(func(b *block) {
-			if !live[b] {
-				held[b] = true
-			}
-		})
+		s.tree.eachBlock(hold)
+	}
+	for _, p := range v.pins {
+		for _, b := range p.data.blocks {
+			hold(b)
+		}
 	}
 	sp := store.Space{Total: v.opt.Capacity, SnapshotHeld: int64(len(held)) * blockSize}
 	sp.Used = int64(len(live))*blockSize + sp.SnapshotHeld
@@ -144,14 +151,22 @@ func (v *Volume) room(n int64) error {
 	if v.opt.Capacity >= 1<<40 {
 		return nil
 	}
-	used := n
-	for _, t := range append([]tree{v.live}, v.trees()...) {
-		t.eachBlock(func(*block) { used += blockSize })
+	for {
+		used := n
+		for _, t := range append([]tree{v.live}, v.trees()...) {
+			t.eachBlock(func(*block) { used += blockSize })
+		}
+		for _, p := range v.pins {
+			used += int64(len(p.data.blocks)) * blockSize
+		}
+		switch {
+		case used <= v.opt.Capacity:
+			return nil
+		case len(v.pins) == 0:
+			return store.ErrNoSpace
+		}
+		v.pins = v.pins[1:]
 	}
-	if used > v.opt.Capacity {
-		return store.ErrNoSpace
-	}
-	return nil
 }
 
 func (v *Volume) trees() []tree {
@@ -238,7 +253,7 @@ func (v *Volume) Close() error {
 // Nodes. The receiver must not be used any more.
 func (v *Volume) Reopen() *Volume {
 	v.Close()
-	return &Volume{opt: v.opt, info: v.info, live: v.live, snaps: slices.Clone(v.snaps), kv: v.kv,
+	return &Volume{opt: v.opt, info: v.info, live: v.live, snaps: slices.Clone(v.snaps), pins: slices.Clone(v.pins), kv: v.kv,
 		lastID: v.lastID, last: v.last, pos: v.pos, durable: v.pos}
 }
 
@@ -246,7 +261,7 @@ func (v *Volume) Reopen() *Volume {
 func (v *Volume) Copy() *Volume {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	c := &Volume{opt: v.opt, info: v.info, live: tree{}, snaps: slices.Clone(v.snaps), kv: map[string]map[string][]byte{},
+	c := &Volume{opt: v.opt, info: v.info, live: tree{}, snaps: slices.Clone(v.snaps), pins: slices.Clone(v.pins), kv: map[string]map[string][]byte{},
 		lastID: v.lastID, last: v.last, pos: v.pos, durable: v.pos}
 	for id, n := range v.live {
 		c.live[id] = n.clone()

@@ -295,5 +295,6 @@ func takeAll(v store.Volume) (Dump, []string, error) {
 		})
 		t.tolerate("kv "+b+"/", err)
 	}
-	return d, t.failed, nil
+	err = t.tolerate("pin ", t.pins())
+	return d, t.failed, err
 }

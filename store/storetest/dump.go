@@ -41,6 +41,9 @@ func Take(v store.Volume) (Dump, error) {
 		}
 	}
 	d["snapshots"] = names
+	if err := t.pins(); err != nil {
+		return nil, err
+	}
 	for _, b := range buckets {
 		err := v.KV().Scan(b, "", func(key string, value []byte) bool {
 			d["kv "+b+"/"+key] = fmt.Sprintf("%d bytes %x", len(value), sum(value))
@@ -51,6 +54,38 @@ func Take(v store.Volume) (Dump, error) {
 		}
 	}
 	return d, nil
+}
+
+// pins dumps the pins and what they hold.
+func (t *taker) pins() error {
+	list, err := t.v.Pins().List()
+	if err != nil {
+		return err
+	}
+	for _, p := range list {
+		place := "pin " + string(p.ID[:])
+		if err := t.tolerate(place, t.pin(p, place)); err != nil {
+			return fmt.Errorf("%s: %w", place, err)
+		}
+	}
+	return nil
+}
+
+func (t *taker) pin(p store.Pin, place string) error {
+	_, s, err := t.v.Pins().Use(p.ID)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	all, err := contents(s)
+	if err != nil {
+		return err
+	}
+	t.d[place] = fmt.Sprintf("%q %v of %d bytes, note %x,", p.Stream, p.Range, s.Sizes().Size, sum(p.Note))
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		t.d[place] += fmt.Sprintf(" %d:%x", k, all[k])
+	}
+	return nil
 }
 
 type taker struct {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -142,6 +143,8 @@ func (x *Executor) do(op Op) (out string, pos store.Pos, err error) {
 		return "", 0, nil
 	case OpKV:
 		return x.kv(op)
+	case OpPin, OpUnpin:
+		return x.pin(op)
 	case OpSnapshot, OpDeleteSnapshot, OpRestore, OpDiff, OpListSnapshots:
 		return x.snapshot(op)
 	}
@@ -241,6 +244,19 @@ func (x *Executor) kv(op Op) (out string, pos store.Pos, err error) {
 }
 
 var buckets = []string{"reservations", "opens", "o"}
+
+func (x *Executor) pin(op Op) (out string, pos store.Pos, err error) {
+	if op.Kind == OpUnpin {
+		pos, err = x.v.Pins().Release(pinID(op.To.Pin))
+		return "", pos, err
+	}
+	return "", pos, x.stream(op.Ref, func(s store.Stream) error {
+		p := store.Pin{ID: pinID(op.To.Pin), Range: store.Range{Off: op.Off, Len: op.N}, Expires: dtyp.Filetime(math.MaxInt64), Note: fill(op.Seed, 20)}
+		p, pos, err = x.v.Pins().Add(p, s)
+		out = p.Stream
+		return err
+	})
+}
 
 func (x *Executor) snapshot(op Op) (out string, pos store.Pos, err error) {
 	sn := x.v.Snapshots()
@@ -395,6 +411,14 @@ func openStream(n store.Node, name string) (store.Stream, error) {
 }
 
 func (x *Executor) stream(r Ref, fn func(store.Stream) error) error {
+	if r.Pin > 0 {
+		_, s, err := x.v.Pins().Use(pinID(r.Pin))
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return fn(s)
+	}
 	if r.Slot > 0 && x.data[r.Slot] != nil {
 		return fn(x.data[r.Slot])
 	}

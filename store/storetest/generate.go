@@ -25,7 +25,7 @@ var defaultWeights = [kinds]int{
 	OpCreate: 30, OpMkdir: 8, OpWrite: 160, OpRead: 60, OpZero: 30, OpSetSize: 24, OpSetAllocation: 6, OpSetValidData: 6, OpAllocated: 10,
 	OpClone: 40, OpUpdate: 24, OpRename: 24, OpLink: 10, OpUnlink: 24, OpReadDir: 8, OpCreateStream: 14, OpRemoveStream: 6, OpRenameStream: 8,
 	OpSnapshot: 14, OpDeleteSnapshot: 10, OpRestore: 10, OpDiff: 10, OpListSnapshots: 4, OpKV: 14, OpOpen: 12, OpClose: 8, OpSync: 6,
-	OpReopen: 1, OpIdle: 10,
+	OpReopen: 1, OpIdle: 10, OpPin: 14, OpUnpin: 10,
 }
 
 // NewGenerator draws from rng. Kinds listed in without are not made.
@@ -203,6 +203,14 @@ func (g *Generator) Next() Op {
 		g.dataOp(&op, files)
 	case OpClone:
 		g.cloneOp(&op, files)
+	case OpPin:
+		op.Ref, op.N = g.target(files)
+		if g.rng.IntN(4) == 0 {
+			op.Ref, op.N = g.snapshotRef(op.Ref), 1
+		}
+		op.To.Pin = g.pin()
+	case OpUnpin:
+		op.To.Pin = g.pin()
 	case OpKV:
 		op.N = 1 + g.rng.Int64N(4)
 	case OpSnapshot, OpDeleteSnapshot, OpRestore, OpDiff, OpListSnapshots:
@@ -255,6 +263,34 @@ func (g *Generator) inView(s store.Snapshot) Ref {
 	return r
 }
 
+// snapshotRef names something in a snapshot, r when there is none.
+func (g *Generator) snapshotRef(r Ref) Ref {
+	if vs := g.views(); len(vs) > 0 {
+		return g.inView(pick(g.rng, vs))
+	}
+	return r
+}
+
+// pin chooses one of a few pins of the home directory.
+func (g *Generator) pin() int {
+	n := 1 + g.rng.IntN(5)
+	if g.home != "" {
+		n += 10 * (1 + int(g.home[len(g.home)-1]-'0'))
+	}
+	return n
+}
+
+// pinned is a pin and how much it holds, 0 when it is not there.
+func (g *Generator) pinned() (Ref, int64) {
+	n := g.pin()
+	p, s, err := g.model.Pins().Use(pinID(n))
+	if err != nil {
+		return Ref{Pin: n}, 0
+	}
+	s.Close()
+	return Ref{Pin: n}, p.Range.Len
+}
+
 func (g *Generator) cloneOp(op *Op, files []found) {
 	src := pick(g.rng, files)
 	op.Ref.Path = src.path
@@ -262,6 +298,9 @@ func (g *Generator) cloneOp(op *Op, files []found) {
 	if vs := g.views(); len(vs) > 0 && g.rng.IntN(3) == 0 {
 		op.Ref = g.inView(pick(g.rng, vs))
 		size = 64 << 10
+	}
+	if g.rng.IntN(4) == 0 {
+		op.Ref, size = g.pinned()
 	}
 	var have int64
 	op.To, have = g.target(files)

@@ -32,6 +32,8 @@ const (
 	OpRestore
 	OpDiff
 	OpListSnapshots
+	OpPin
+	OpUnpin
 	OpKV
 	OpOpen
 	OpClose
@@ -43,7 +45,7 @@ const (
 
 var kindNames = [kinds]string{"create", "mkdir", "write", "read", "zero", "set-size", "set-allocation", "set-valid", "allocated",
 	"clone", "update", "rename", "link", "unlink", "readdir", "create-stream", "remove-stream", "rename-stream", "snapshot",
-	"delete-snapshot", "restore", "diff", "list-snapshots", "kv", "open", "close", "sync", "reopen", "idle"}
+	"delete-snapshot", "restore", "diff", "list-snapshots", "pin", "unpin", "kv", "open", "close", "sync", "reopen", "idle"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -53,12 +55,16 @@ type Ref struct {
 	View   string // name of a snapshot, "" is live
 	Path   string // "/a/b"; in a snapshot of some files "#i/a/b" goes from its ith scope node
 	Stream string
+	Pin    int // what a pin holds, instead of all the others
 }
 
 func (r Ref) String() string {
 	s := r.Path
 	if r.Slot > 0 {
 		s = fmt.Sprintf("slot %d", r.Slot)
+	}
+	if r.Pin > 0 {
+		s = fmt.Sprintf("pin %d", r.Pin)
 	}
 	if r.View != "" {
 		s += "@" + r.View

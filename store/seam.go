@@ -164,6 +164,11 @@ type Stream interface {
 	// except that n may end at from's size; ErrInvalid otherwise. from may be this
 	// stream if the ranges do not overlap, and may lie in a snapshot's view.
 	CloneFrom(dst int64, from Stream, src, n int64, t Touch) (Pos, error)
+	// DiffersFrom calls fn in order, until it returns false, for ranges outside of which
+	// the two streams hold the same; each may be of any file and in any view. It tells by
+	// where blocks are stored and reads none, so a range that was written anew may hold
+	// what it held. Past the shorter one's end everything differs.
+	DiffersFrom(other Stream, fn func(Range) bool) error
 	Close()
 }
 

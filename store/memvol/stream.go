@@ -166,3 +166,21 @@ func checkClone(d *data, dst int64, from *data, src, n int64) error {
 	}
 	return nil
 }
+
+func (h *handle) DiffersFrom(other store.Stream, fn func(store.Range) bool) error {
+	o, ok := other.(*handle)
+	if !ok || o.n.v != h.n.v {
+		return fmt.Errorf("stream of another volume: %w", store.ErrInvalid)
+	}
+	if err := h.n.v.enter("DiffersFrom"); err != nil {
+		return err
+	}
+	list := diff(&h.s.data, &o.s.data)
+	h.n.v.mu.Unlock()
+	for _, r := range list {
+		if !fn(r) {
+			break
+		}
+	}
+	return nil
+}

@@ -68,6 +68,7 @@ var contract = []struct {
 	{"snapshots/list", testSnapshotList},
 	{"snapshots/delete", testSnapshotDelete},
 	{"snapshots/diff", testDiff},
+	{"snapshots/differs", testDiffers},
 	{"snapshots/restore", testRestore},
 	{"snapshots/restore-streams", testRestoreStreams},
 	{"snapshots/under-load", testSnapshotUnderLoad},

@@ -19,11 +19,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"gabion/auth"
+	"gabion/protocol/ntstatus"
 	"gabion/server"
 	"gabion/server/admin"
 	"gabion/server/audit"
 	"gabion/server/object"
 	"gabion/server/rpc"
+	"gabion/server/versions"
+	"gabion/server/vm"
 	"gabion/store/block"
 )
 
@@ -226,7 +229,16 @@ func (a *array) openServer() error {
 			}
 		},
 	})
-	shares, err := admin.OpenShareBook(a.srv, objects.Mount(a.volume), a.identity.names, a.shares)
+	mounted := objects.Mount(a.volume)
+	shares, err := admin.OpenShareBook(a.srv, mounted, a.identity.names, a.shares)
+	if err != nil {
+		return err
+	}
+	machines, err := vm.Open(a.volume, shares)
+	if err != nil {
+		return err
+	}
+	changer, err := openVersions(mounted)
 	if err != nil {
 		return err
 	}
@@ -237,12 +249,26 @@ func (a *array) openServer() error {
 		Version: version, Started: started, Listen: a.listener.Addr().String(),
 		Server: a.srv, Volume: a.volume, Users: a.users, Shares: shares,
 		Roles: a.identity.roles, Names: a.identity.names, Verify: a.identity.authVerify,
-		Audit:   auditor.Logger,
+		Machines: machines, Versions: changer,
+		Audit: auditor.Logger, SyncAudit: a.audit.Sync,
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Check:   a.check,
 		Stats:   func() any { return a.volume.Stats() },
 	}
 	return nil
+}
+
+// openVersions is what works on snapshots, with the whole volume as the array itself opens it.
+func openVersions(vol *object.Volume) (*versions.Changer, error) {
+	book, err := versions.OpenBook(vol.Store(), nil)
+	if err != nil {
+		return nil, err
+	}
+	tree, st := vol.Tree("", object.TreeOptions{})
+	if st != ntstatus.Success {
+		return nil, fmt.Errorf("opening the volume's root: %v", st)
+	}
+	return &versions.Changer{Book: book, Tree: tree}, nil
 }
 
 func hostName() string {

@@ -12,8 +12,11 @@ import (
 
 	"gabion/auth"
 	"gabion/protocol/dtyp"
+	"gabion/protocol/ntstatus"
 	"gabion/server"
 	"gabion/server/object"
+	"gabion/server/versions"
+	"gabion/server/vm"
 	"gabion/store"
 	"gabion/store/memvol"
 )
@@ -30,9 +33,22 @@ func newSystem(t *testing.T, folders ...string) *System {
 	if err != nil {
 		t.Fatal(err)
 	}
-	book, err := OpenShareBook(srv, object.New(object.Config{}).Mount(vol), &auth.Names{Server: "FILESRV"}, []ShareSpec{{Name: "vms"}, {Name: "iso"}})
+	mounted := object.New(object.Config{Breaker: srv.Breaker()}).Mount(vol)
+	book, err := OpenShareBook(srv, mounted, &auth.Names{Server: "FILESRV"}, []ShareSpec{{Name: "vms"}, {Name: "iso"}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	machines, err := vm.Open(vol, book)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snaps, err := versions.OpenBook(vol, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, st := mounted.Tree("", object.TreeOptions{})
+	if st != ntstatus.Success {
+		t.Fatal(st)
 	}
 	root, err := vol.Root(store.Live)
 	if err != nil {
@@ -47,7 +63,7 @@ func newSystem(t *testing.T, folders ...string) *System {
 		n.Close()
 	}
 	return &System{Server: srv, Volume: vol, Roles: roles, Shares: book, Names: &auth.Names{Server: "FILESRV"},
-		Audit: slog.New(slog.DiscardHandler)}
+		Machines: machines, Versions: &versions.Changer{Book: snaps, Tree: tree}, Audit: slog.New(slog.DiscardHandler)}
 }
 
 // call is one HTTP request by somebody.
@@ -90,7 +106,7 @@ func TestVMOperator(t *testing.T) {
 		{"POST", "/v1/snapshots", `{"target":"","name":"c"}`, no},
 		{"GET", "/v1/snapshots?target=vms/vm1", "", ok},
 		{"GET", "/v1/snapshots?target=vms/vm2", "", no},
-		{"GET", "/v1/snapshots", "", no},
+		{"GET", "/v1/snapshots", "", ok}, // its own only
 		{"DELETE", "/v1/snapshots/kept", "", no},
 		{"DELETE", "/v1/snapshots/a", "", no},
 	}
@@ -104,13 +120,14 @@ func TestVMOperator(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &taken); err != nil || len(taken) != 3 {
 		t.Errorf("%v, snapshots: %s", err, text)
 	}
+	_, text = call(s, operator, "GET", "/v1/snapshots", "")
+	if err := json.Unmarshal([]byte(text), &taken); err != nil || len(taken) != 3 {
+		t.Errorf("%v, own snapshots: %s", err, text)
+	}
 	// The operations that are not about something delegated are all closed.
 	for _, op := range Operations() {
-		c, _ := NewCall(&Operation{Params: op.Params}, operator, nil)
-		if c == nil {
-			c = &Call{Caller: operator}
-		}
-		if err := op.authorise(c); err == nil {
+		c := &Call{Caller: operator, op: &op}
+		if err := s.authorise(&op, c); err == nil && !op.Scoped {
 			t.Errorf("%s is open to a vm-operator", op.Name)
 		}
 	}
@@ -118,25 +135,31 @@ func TestVMOperator(t *testing.T) {
 
 // Every operation asks for the role in its row, on the array or on its target.
 func TestLeastRole(t *testing.T) {
+	s := newSystem(t, "vm1")
 	for _, op := range Operations() {
 		for _, role := range auth.AllRoles {
 			held := auth.RolesOf(role)
-			c := &Call{Caller: Caller{Held: func(at auth.Scope) auth.RoleSet {
+			c := &Call{op: &op, values: map[string]any{}, Caller: Caller{Held: func(at auth.Scope) auth.RoleSet {
 				if at == auth.Array {
 					return held
 				}
 				return 0
 			}}}
-			want := held.Has(op.Role) || op.Delegated != "" && held.Has(auth.RoleVMOperator)
-			if err := op.authorise(c); (err == nil) != want {
+			for _, name := range strings.Fields(op.Delegated) {
+				c.values[name] = "vms/vm1"
+			}
+			want := held.Has(op.Role) || op.Delegated != "" && held.Has(auth.RoleVMOperator) || op.Scoped
+			if err := s.authorise(&op, c); (err == nil) != want {
 				t.Errorf("%s by a %v: %v", op.Name, role, err)
 			}
 		}
-		if err := op.authorise(&Call{}); err == nil {
+		if err := s.authorise(&op, &Call{op: &op}); err == nil {
 			t.Errorf("%s is open to nobody in particular", op.Name)
 		}
-		if op.Delegated != "" && op.param(op.Delegated) == nil {
-			t.Errorf("%s is delegated by a parameter that it does not have", op.Name)
+		for _, name := range strings.Fields(op.Delegated) {
+			if op.param(name) == nil {
+				t.Errorf("%s is delegated by the parameter %s, which it does not have", op.Name, name)
+			}
 		}
 	}
 }

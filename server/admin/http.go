@@ -48,7 +48,7 @@ func serve(s *System, op *Operation, w http.ResponseWriter, r *http.Request) {
 		var call *Call
 		if call, err = NewCall(op, caller, values); err == nil {
 			var result any
-			if err = op.authorise(call); err == nil {
+			if err = s.authorise(op, call); err == nil {
 				result, err = op.Run(r.Context(), s, call)
 			}
 			if op.Mutates {

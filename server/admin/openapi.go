@@ -70,8 +70,11 @@ func describe(op Operation) map[string]any {
 
 // leastRole says who may call the operation.
 func (op *Operation) leastRole() string {
-	if op.Delegated == "" {
+	switch {
+	case op.Scoped:
+		return op.Role.String() + " on what it touches"
+	case op.Delegated == "":
 		return op.Role.String()
 	}
-	return op.Role.String() + ", or vm-operator, on the " + op.Delegated
+	return op.Role.String() + ", or vm-operator, on the " + strings.Join(strings.Fields(op.Delegated), " and the ")
 }

@@ -17,15 +17,18 @@ type Operation struct {
 	Method string    // HTTP method
 	Path   string    // http.ServeMux path; {wildcards} are parameters
 	Role   auth.Role // least role that may call it
-	// Delegated names the parameter whose value, SHARE, SHARE/PATH, vm:NAME or group:NAME,
-	// is what the operation is about: roles on that are enough, and the operation is one of
+	// Delegated names the parameters whose values, SHARE, SHARE/PATH, vm:NAME or group:NAME,
+	// are what the operation is about: roles on those are enough, and the operation is one of
 	// those that a vm-operator may call there. Empty: the role must be held on the array.
 	Delegated string
-	Mutates   bool   // audited, and refused to read-only callers
-	Summary   string // one line, a sentence without a full stop
-	Example   string // a command line that works
-	Params    []Param
-	Run       func(ctx context.Context, s *System, c *Call) (any, error)
+	// Scoped operations are open to who holds a role anywhere: the handler shows and does
+	// what System.may allows, no more.
+	Scoped  bool
+	Mutates bool   // audited, and refused to read-only callers
+	Summary string // one line, a sentence without a full stop
+	Example string // a command line that works
+	Params  []Param
+	Run     func(ctx context.Context, s *System, c *Call) (any, error)
 }
 
 // Param is one parameter of an operation. Positional ones become arguments of
@@ -63,36 +66,17 @@ type Caller struct {
 	Held func(at auth.Scope) auth.RoleSet
 }
 
-// authorise checks the caller's roles: where the operation is delegated, those at
-// its target, and a vm-operator there may call it too; otherwise the array's.
-func (op *Operation) authorise(c *Call) error {
-	at := auth.Array
-	if op.Delegated != "" {
-		var err error
-		if at, err = auth.ParseScope(c.Str(op.Delegated)); err != nil {
-			return Errorf(http.StatusBadRequest, "%v", err)
-		}
-	}
-	var held auth.RoleSet
-	if c.Caller.Held != nil {
-		held = c.Caller.Held(at)
-	}
-	if held.Has(op.Role) || op.Delegated != "" && held.Has(auth.RoleVMOperator) {
-		return nil
-	}
-	return Errorf(http.StatusForbidden, "%s needs the role %v on %v", op.Name, op.Role, at)
-}
-
 // Call carries the checked parameters of one call.
 type Call struct {
 	Caller Caller
+	op     *Operation
 	values map[string]any
 }
 
 // NewCall checks values against the operation's parameters: unknown names,
 // missing required ones and wrong types are errors.
 func NewCall(op *Operation, caller Caller, values map[string]any) (*Call, error) {
-	c := &Call{Caller: caller, values: map[string]any{}}
+	c := &Call{Caller: caller, op: op, values: map[string]any{}}
 	for name, v := range values {
 		p := op.param(name)
 		if p == nil {

@@ -14,6 +14,7 @@ import (
 	"gabion/protocol/ntstatus"
 	"gabion/server"
 	"gabion/server/object"
+	"gabion/server/vm"
 	"gabion/store"
 )
 
@@ -27,6 +28,8 @@ type ShareSpec struct {
 	ReadOnly bool     `json:"readonly"`
 	ABE      bool     `json:"abe"`
 	Allow    []string `json:"allow"` // principals; empty lets every authenticated user in
+	// Snapshot is the one that a read-only share shows; "" is the volume as it is now.
+	Snapshot string `json:"snapshot,omitempty"`
 }
 
 // ParseShare reads NAME[,option…] with the options path=DIR, ca, encrypt,
@@ -95,7 +98,11 @@ func OpenShareBook(srv *server.Server, vol *object.Volume, names *auth.Names, gi
 		if _, taken := b.specs[strings.ToUpper(s.Name)]; taken {
 			continue
 		}
-		if err := b.serve(s); err != nil {
+		err := b.serve(s)
+		if s.Snapshot != "" && errors.Is(err, store.ErrNotFound) {
+			continue // it was deleted by other means; its share goes with it
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -120,6 +127,22 @@ func (b *ShareBook) Find(name string) (ShareSpec, bool) {
 	defer b.mu.Unlock()
 	s, ok := b.specs[strings.ToUpper(name)]
 	return s, ok
+}
+
+// Folder returns a share's own spelling and its folder on the volume; for vm.Book.
+func (b *ShareBook) Folder(share string) (name, folder string, ok bool) {
+	s, ok := b.Find(share)
+	return s.Name, strings.ReplaceAll(s.Path, `\`, "/"), ok
+}
+
+// Names lists the shares' names; for vm.Book.
+func (b *ShareBook) Names() []string {
+	list := b.List()
+	names := make([]string, len(list))
+	for i, s := range list {
+		names[i] = s.Name
+	}
+	return names
 }
 
 // keep remembers a share for the starts to come.
@@ -166,14 +189,9 @@ func (b *ShareBook) serve(s ShareSpec) error {
 	if err != nil {
 		return err
 	}
-	if err := b.makeFolder(s.Path); err != nil {
-		return fmt.Errorf("share %q: folder %q: %w", s.Name, s.Path, err)
-	}
-	tree, status := b.vol.Tree(s.Path, object.TreeOptions{
-		Share: s.Name, ReadOnly: s.ReadOnly, ContinuouslyAvailable: s.CA, AccessBasedEnumeration: s.ABE,
-	})
-	if status != ntstatus.Success {
-		return fmt.Errorf("share %q: folder %q: %v", s.Name, s.Path, status)
+	tree, err := b.tree(s)
+	if err != nil {
+		return err
 	}
 	err = b.srv.AddShare(&server.Share{
 		Name: s.Name, Comment: s.Comment, Tree: tree, ContinuouslyAvailable: s.CA, Encrypt: s.Encrypt,
@@ -187,6 +205,44 @@ func (b *ShareBook) serve(s ShareSpec) error {
 	b.specs[strings.ToUpper(s.Name)] = s
 	b.mu.Unlock()
 	return nil
+}
+
+// tree makes the share's window on its folder, or on what that was in a snapshot.
+func (b *ShareBook) tree(s ShareSpec) (*object.Tree, error) {
+	opt := object.TreeOptions{Share: s.Name, ReadOnly: s.ReadOnly, ContinuouslyAvailable: s.CA, AccessBasedEnumeration: s.ABE}
+	var tree *object.Tree
+	var status ntstatus.Status
+	if s.Snapshot != "" {
+		snap, err := b.vol.Store().Snapshots().Find(s.Snapshot)
+		if err != nil {
+			return nil, fmt.Errorf("share %q: %w", s.Name, err)
+		}
+		node, err := vm.Locate(b.vol.Store(), snap, vm.Clean(s.Path))
+		if err != nil {
+			return nil, fmt.Errorf("share %q: %w", s.Name, err)
+		}
+		opt.View, opt.ReadOnly = snap.View, true
+		tree, status = b.vol.TreeOf(node, s.Path, opt)
+	} else {
+		if err := b.makeFolder(s.Path); err != nil {
+			return nil, fmt.Errorf("share %q: folder %q: %w", s.Name, s.Path, err)
+		}
+		tree, status = b.vol.Tree(s.Path, opt)
+	}
+	if status != ntstatus.Success {
+		return nil, fmt.Errorf("share %q: folder %q: %v", s.Name, s.Path, status)
+	}
+	return tree, nil
+}
+
+// Mounted names the share that shows a snapshot, "" without one.
+func (b *ShareBook) Mounted(snapshot string) string {
+	for _, s := range b.List() {
+		if s.Snapshot == snapshot {
+			return s.Name
+		}
+	}
+	return ""
 }
 
 // makeFolder makes the folders of a path that are missing.

@@ -8,6 +8,8 @@ import (
 
 	"gabion/auth"
 	"gabion/server"
+	"gabion/server/versions"
+	"gabion/server/vm"
 	"gabion/store"
 )
 
@@ -23,7 +25,11 @@ type System struct {
 	Names   *auth.Names
 	Shares  *ShareBook
 	Audit   *slog.Logger
-	Metrics http.Handler // nil: none
+	// SyncAudit makes what was written to the audit log durable; nil where that is not a file.
+	SyncAudit func() error
+	Machines  *vm.Book
+	Versions  *versions.Changer
+	Metrics   http.Handler // nil: none
 	// Verify tests the array's membership of a domain.
 	Verify func(ctx context.Context, host string) (any, error)
 	// Check verifies the running volume; see block.Check.
@@ -50,7 +56,7 @@ type CheckResult struct {
 // Operations is the table. Rows of one noun are together in the file of its name.
 func Operations() []Operation {
 	var all []Operation
-	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, roleOperations, snapshotOperations, sessionOperations, volumeOperations} {
+	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, roleOperations, machineOperations, snapshotOperations, restoreOperations, sessionOperations, volumeOperations} {
 		all = append(all, rows...)
 	}
 	return all

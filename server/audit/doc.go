@@ -12,9 +12,11 @@
 //	open       user, from, share, path, intent, asked, granted, gained, by, result
 //	delegated  user, from, through
 //	admin      operation, caller, from, parameters, result
+//	override   operation, caller, from, snapshot, immutable_until, reason
 //
 // "by" lists each privilege that was used with the grants that gave it. Passwords, keys
 // and tickets never get as far as here.
 //
-// Lines are written at once but not synced: they outlive the process, not the machine.
+// Lines are written at once but not synced: they outlive the process, not the machine. An
+// override is synced before what it allows is done.
 package audit

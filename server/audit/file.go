@@ -93,6 +93,16 @@ func (l *File) rotate() error {
 
 func (l *File) old(i int) string { return fmt.Sprintf("%s.%d", l.path, i) }
 
+// Sync makes the lines written so far durable.
+func (l *File) Sync() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.f == nil {
+		return fs.ErrClosed
+	}
+	return l.f.Sync()
+}
+
 // Close closes the file; what is written later is refused.
 func (l *File) Close() error {
 	l.mu.Lock()

@@ -25,15 +25,21 @@ func (t *Tree) Acquire(ctx context.Context, id store.FileID, access, share uint3
 }
 
 func (t *Tree) acquire(ctx context.Context, id store.FileID, access, share uint32) (*Open, ntstatus.Status) {
+	return t.CreateWait(ctx, &CreateRequest{
+		Token: auth.System, ByID: id, Options: optOpenByFileID | optOpenReparsePoint | optOpenForBackupIntent, Disposition: dispOpen,
+		DesiredAccess: access, ShareAccess: share,
+	})
+}
+
+// CreateWait is Create for the array itself, which can wait; STATUS_IO_TIMEOUT when ctx ends
+// first.
+func (t *Tree) CreateWait(ctx context.Context, req *CreateRequest) (*Open, ntstatus.Status) {
 	type answer struct {
 		o  *Open
 		st ntstatus.Status
 	}
 	done := make(chan answer, 1)
-	p := t.Create(&CreateRequest{
-		Token: auth.System, ByID: id, Options: optOpenByFileID, Disposition: dispOpen,
-		DesiredAccess: access, ShareAccess: share,
-	}, func(res CreateResult, st ntstatus.Status) { done <- answer{res.Open, st} })
+	p := t.Create(req, func(res CreateResult, st ntstatus.Status) { done <- answer{res.Open, st} })
 	select {
 	case a := <-done:
 		return a.o, a.st

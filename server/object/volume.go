@@ -160,6 +160,12 @@ func (v *Volume) Tree(path string, opt TreeOptions) (*Tree, ntstatus.Status) {
 			node, at = next, joinPath(at, e.Name)
 		}
 	}
+	return v.TreeOf(node, at, opt)
+}
+
+// TreeOf makes a share's window on a directory that is open at a path from the volume's root, in
+// the view of opt. It takes ownership of node.
+func (v *Volume) TreeOf(node store.Node, at string, opt TreeOptions) (*Tree, ntstatus.Status) {
 	if !node.IsDir() {
 		node.Close()
 		return nil, ntstatus.NotADirectory

@@ -1,0 +1,171 @@
+package versions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"gabion/server/vm"
+	"gabion/store"
+)
+
+// Pair is a disk that becomes equal to another's version in a snapshot.
+type Pair struct {
+	From vm.Disk
+	To   vm.Disk
+}
+
+// ErrMapping is returned when it is not clear which disk is to become which.
+var ErrMapping = errors.New("the disks do not go together")
+
+// Match pairs the disks of two targets: by the names given in chosen, written NAME or
+// FROM=TO, else all by equal names, or the only ones of both.
+func Match(from, to []vm.Disk, chosen []string) ([]Pair, error) {
+	if len(chosen) == 0 {
+		if len(from) == 1 && len(to) == 1 {
+			return []Pair{{from[0], to[0]}}, nil
+		}
+		for _, d := range to {
+			chosen = append(chosen, d.Name)
+		}
+	}
+	var out []Pair
+	for _, text := range chosen {
+		a, b, renamed := strings.Cut(text, "=")
+		if !renamed {
+			b = a
+		}
+		x, err := disk(from, a, "source")
+		if err != nil {
+			return nil, err
+		}
+		y, err := disk(to, b, "target")
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Pair{*x, *y})
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("the target has no virtual disks: %w", ErrMapping)
+	}
+	return out, nil
+}
+
+// disk finds a disk by its name within its machine, or by the last part of it.
+func disk(list []vm.Disk, name, side string) (*vm.Disk, error) {
+	var found *vm.Disk
+	for i := range list {
+		d := &list[i]
+		if strings.EqualFold(d.Name, name) {
+			return d, nil
+		}
+		if strings.EqualFold(path.Base(d.Name), path.Base(name)) {
+			if found != nil {
+				return nil, fmt.Errorf("%s disk %q: there are %s and %s; say which with --disk FROM=TO: %w", side, name, found.Name, d.Name, ErrMapping)
+			}
+			found = d
+		}
+	}
+	if found == nil {
+		var names []string
+		for _, d := range list {
+			names = append(names, d.Name)
+		}
+		return nil, fmt.Errorf("%s disk %q: there are only %s; say what belongs together with --disk FROM=TO: %w", side, name, strings.Join(names, ", "), ErrMapping)
+	}
+	return found, nil
+}
+
+// Disks lists a target's disks as they are in a snapshot, or now.
+func (b *Book) Disks(t *vm.Target, s *Info) ([]vm.Disk, error) {
+	return vm.Disks(b.Volume, t, func(p vm.Place) (store.Node, error) {
+		if s == nil {
+			return b.Volume.OpenID(store.Live, p.ID)
+		}
+		return placed(b.Volume, s.Snapshot, p)
+	})
+}
+
+// Sync makes each pair's target disk equal to the source disk in the snapshot, without moving
+// data: after a safety snapshot of the targets, all while nobody has them open.
+func (c *Changer) Sync(ctx context.Context, pairs []Pair, s Info, target string, opt Options) (*Report, error) {
+	began := time.Now()
+	files := map[store.FileID]string{}
+	var scope []store.FileID
+	for _, p := range pairs {
+		if _, twice := files[p.To.ID]; twice {
+			return nil, fmt.Errorf("%v is the target of two disks: %w", p.To.Place, ErrMapping)
+		}
+		files[p.To.ID] = p.To.String()
+		scope = append(scope, p.To.ID)
+	}
+	h, err := c.acquire(ctx, files, opt)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{Snapshot: s.Name, Files: len(pairs), Items: []Item{}}
+	var pos store.Pos
+	if r.Safety, err = c.safety("sync", scope, target, opt); err == nil {
+		pos, err = c.syncAll(h, pairs, s, r)
+	}
+	pos = max(pos, h.release())
+	if err == nil {
+		err = c.Book.Volume.Wait(pos)
+	}
+	if err != nil {
+		if r.Safety != "" {
+			err = fmt.Errorf("%w; what was there before is in snapshot %q", err, r.Safety)
+		}
+		return nil, err
+	}
+	r.Seconds = time.Since(began).Seconds()
+	return r, nil
+}
+
+func (c *Changer) syncAll(h *held, pairs []Pair, s Info, r *Report) (last store.Pos, err error) {
+	for _, p := range pairs {
+		n, pos, err := c.syncOne(p, s)
+		if err != nil {
+			return 0, fmt.Errorf("%v: %w", p.To.Place, err)
+		}
+		last = max(last, pos)
+		h.opens[p.To.ID].Replaced()
+		r.Bytes += n
+		r.Items = append(r.Items, Item{p.To.String(), "synced from " + p.From.String(), n})
+	}
+	return last, nil
+}
+
+// syncOne counts what will change, which is quick because nothing is read, and changes it.
+func (c *Changer) syncOne(p Pair, s Info) (int64, store.Pos, error) {
+	vol := c.Book.Volume
+	from, err := vol.OpenID(s.View, p.From.ID)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer from.Close()
+	to, err := vol.OpenID(store.Live, p.To.ID)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer to.Close()
+	x, err := from.Data()
+	if err != nil {
+		return 0, 0, err
+	}
+	defer x.Close()
+	y, err := to.Data()
+	if err != nil {
+		return 0, 0, err
+	}
+	defer y.Close()
+	n, err := sizeOf(y, x)
+	if err != nil || n == 0 {
+		return n, 0, err
+	}
+	pos, err := cloneStream(y, x)
+	return n, pos, err
+}

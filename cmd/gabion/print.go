@@ -27,12 +27,33 @@ func printResult(w io.Writer, out json.RawMessage) error {
 	case []any:
 		printTable(tw, t)
 	case []field:
-		for _, f := range t {
-			fmt.Fprintf(tw, "%s\t%s\n", f.name, text(f.value))
-		}
+		return printObject(w, t)
 	case nil:
 	default:
 		fmt.Fprintln(tw, text(t))
+	}
+	return tw.Flush()
+}
+
+// printObject prints "name value" lines, then the lists of objects among the values as tables.
+func printObject(w io.Writer, fields []field) error {
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	var tables [][]any
+	for _, f := range fields {
+		if list, ok := f.value.([]any); ok && len(list) > 0 {
+			if _, ok := list[0].([]field); ok {
+				tables = append(tables, list)
+				continue
+			}
+		}
+		fmt.Fprintf(tw, "%s\t%s\n", f.name, text(f.value))
+	}
+	for _, list := range tables {
+		if err := tw.Flush(); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+		printTable(tw, list)
 	}
 	return tw.Flush()
 }

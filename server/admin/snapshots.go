@@ -183,14 +183,6 @@ func listSnapshots(_ context.Context, s *System, c *Call) (any, error) {
 // has a place that only roles on the array reach.
 func (s *System) covered(i versions.Info) *vm.Target {
 	t := &vm.Target{Text: i.Target}
-	if kind, name, ok := strings.Cut(i.Target, ":"); ok {
-		switch kind {
-		case "vm":
-			t.VMs = []string{name}
-		case "group":
-			t.Group = name
-		}
-	}
 	named, _ := s.Machines.Parse(i.Target)
 	for _, id := range i.Scope {
 		p := vm.Place{ID: id}

@@ -21,6 +21,12 @@ func lock(r *request) {
 		r.fail(ntstatus.InvalidParameter)
 		return
 	}
+	// Deviation: [MS-SMB2] 3.3.5.2.9 lets LOCK through in an expired session. Locks
+	// may only be given back there, as on Samba, whose tests hold a server to it.
+	if r.session.currentState() == sessionExpired && !onlyUnlocks(req.Locks) {
+		r.fail(ntstatus.NetworkSessionExpired)
+		return
+	}
 	// Lock sequence verification.
 	if r.sequencesLocks(f) && f.obj.LockReplayed(req.LockSequence) {
 		r.lockDone(f, f.share.since(0))
@@ -31,6 +37,16 @@ func lock(r *request) {
 		return
 	}
 	r.lock(&req, f)
+}
+
+// onlyUnlocks reports whether no element takes a lock.
+func onlyUnlocks(locks []smb2.LockElement) bool {
+	for _, l := range locks {
+		if l.Flags&smb2.LockFlagUnlock == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // sequencesLocks reports whether lock sequences count for the open: not in 2.0.2; for opens that

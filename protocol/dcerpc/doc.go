@@ -4,7 +4,7 @@
 //
 //	fragment = Header · body of its type · [auth padding · auth trailer · token]
 //
-// Only little-endian, ASCII, IEEE data representation is taken, as every Windows
-// and Samba peer sends it. Decoded structures keep sub-slices of their input
+// Integers are read in either byte order and written little-endian, as every Windows
+// and Samba peer sends them; text is ASCII, floating point IEEE. Decoded structures keep sub-slices of their input
 // where the field says so.
 package dcerpc

@@ -2,6 +2,8 @@ package dcerpc
 
 import (
 	"encoding/binary"
+	"slices"
+	"strings"
 
 	"gabion/protocol/dtyp"
 )
@@ -10,13 +12,31 @@ import (
 // value is zero, so a decoder checks Err once at its end. Alignment is relative to
 // the start of the reader's input.
 type Reader struct {
-	b   []byte
-	at  int
-	err error
+	b     []byte
+	at    int
+	order binary.ByteOrder
+	err   error
 }
 
-// NewReader reads b, which the values returned by Bytes and Rest are parts of.
-func NewReader(b []byte) *Reader { return &Reader{b: b} }
+// NewReader reads little-endian b, which the values returned by Bytes and Rest are
+// parts of.
+func NewReader(b []byte) *Reader { return &Reader{b: b, order: binary.LittleEndian} }
+
+// Stub is a call's parameters in NDR and the order of their bytes, which the
+// sender chooses (C706 14.2.5).
+type Stub struct {
+	Data      []byte
+	BigEndian bool
+}
+
+// Reader reads the stub.
+func (s Stub) Reader() *Reader {
+	r := NewReader(s.Data)
+	if s.BigEndian {
+		r.order = binary.BigEndian
+	}
+	return r
+}
 
 // Err is the first error.
 func (r *Reader) Err() error { return r.err }
@@ -66,7 +86,7 @@ func (r *Reader) Uint8() uint8 {
 func (r *Reader) Uint16() uint16 {
 	r.Align(2)
 	if p := r.Bytes(2); p != nil {
-		return binary.LittleEndian.Uint16(p)
+		return r.order.Uint16(p)
 	}
 	return 0
 }
@@ -75,7 +95,7 @@ func (r *Reader) Uint16() uint16 {
 func (r *Reader) Uint32() uint32 {
 	r.Align(4)
 	if p := r.Bytes(4); p != nil {
-		return binary.LittleEndian.Uint32(p)
+		return r.order.Uint32(p)
 	}
 	return 0
 }
@@ -84,7 +104,7 @@ func (r *Reader) Uint32() uint32 {
 func (r *Reader) Uint64() uint64 {
 	r.Align(8)
 	if p := r.Bytes(8); p != nil {
-		return binary.LittleEndian.Uint64(p)
+		return r.order.Uint64(p)
 	}
 	return 0
 }
@@ -93,6 +113,11 @@ func (r *Reader) Uint64() uint64 {
 func (r *Reader) GUID() (g dtyp.GUID) {
 	r.Align(4)
 	copy(g[:], r.Bytes(16))
+	if r.order == binary.BigEndian { // its first three members are integers
+		slices.Reverse(g[:4])
+		slices.Reverse(g[4:6])
+		slices.Reverse(g[6:8])
+	}
 	return g
 }
 
@@ -127,9 +152,17 @@ func (r *Reader) String() string {
 		r.Fail("string of %d characters in %d bytes", n, r.Left())
 		return ""
 	}
-	p := r.Bytes(int(n) * 2)
-	if k := len(p); k >= 2 && p[k-1] == 0 && p[k-2] == 0 {
-		p = p[:k-2]
+	return strings.TrimSuffix(r.Chars(int(n)), "\x00")
+}
+
+// Chars takes n 16-bit characters.
+func (r *Reader) Chars(n int) string {
+	p := r.Bytes(n * 2)
+	if r.order == binary.BigEndian {
+		p = append([]byte(nil), p...)
+		for i := 0; i < len(p); i += 2 {
+			p[i], p[i+1] = p[i+1], p[i]
+		}
 	}
 	return dtyp.DecodeUTF16(p)
 }

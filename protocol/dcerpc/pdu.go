@@ -57,7 +57,13 @@ type Header struct {
 	FragLength uint16
 	AuthLength uint16
 	CallID     uint32
+	// BigEndian is the order of a decoded PDU's integers. What is encoded is always
+	// little-endian.
+	BigEndian bool
 }
+
+// reader reads a part of the PDU whose alignment begins where the part does.
+func (h *Header) reader(b []byte) *Reader { return Stub{b, h.BigEndian}.Reader() }
 
 // DecodeHeader reads the common header of b.
 func DecodeHeader(b []byte) (Header, error) {
@@ -67,15 +73,13 @@ func DecodeHeader(b []byte) (Header, error) {
 	if b[0] != 5 || b[1] > 1 {
 		return Header{}, malformed("RPC version %d.%d", b[0], b[1])
 	}
-	if b[4] != 0x10 || b[5] != 0 {
+	// ASCII and IEEE floating point; integers in either order (C706 14.2.4).
+	if b[4]&^0x10 != 0 || b[5] != 0 {
 		return Header{}, malformed("data representation %02x%02x", b[4], b[5])
 	}
-	h := Header{
-		Minor: b[1], Type: PacketType(b[2]), Flags: b[3],
-		FragLength: binary.LittleEndian.Uint16(b[8:]),
-		AuthLength: binary.LittleEndian.Uint16(b[10:]),
-		CallID:     binary.LittleEndian.Uint32(b[12:]),
-	}
+	h := Header{Minor: b[1], Type: PacketType(b[2]), Flags: b[3], BigEndian: b[4] == 0}
+	r := h.reader(b[8:])
+	h.FragLength, h.AuthLength, h.CallID = r.Uint16(), r.Uint16(), r.Uint32()
 	if int(h.FragLength) < HeaderLen {
 		return Header{}, malformed("fragment of %d bytes", h.FragLength)
 	}
@@ -125,7 +129,7 @@ func DecodeFragment(b []byte) (Fragment, error) {
 	}
 	at := len(f.Body) - tail
 	t := f.Body[at:]
-	f.Auth = &Auth{Type: t[0], Level: t[1], PadLength: t[2], ContextID: binary.LittleEndian.Uint32(t[4:]), Token: t[authTrailerLen:]}
+	f.Auth = &Auth{Type: t[0], Level: t[1], PadLength: t[2], ContextID: h.reader(t[4:]).Uint32(), Token: t[authTrailerLen:]}
 	if int(f.Auth.PadLength) > at {
 		return Fragment{}, malformed("authentication padding of %d bytes", f.Auth.PadLength)
 	}
@@ -206,8 +210,8 @@ const (
 )
 
 // DecodeBind reads the body of a bind or alter_context.
-func DecodeBind(b []byte) (Bind, error) {
-	r := NewReader(b)
+func (f *Fragment) DecodeBind() (Bind, error) {
+	r := f.reader(f.Body)
 	v := Bind{MaxXmit: r.Uint16(), MaxRecv: r.Uint16(), Group: r.Uint32()}
 	n := int(r.Uint8())
 	r.Skip(3)
@@ -336,11 +340,11 @@ type Request struct {
 	Stub      []byte    // part of the input
 }
 
-// DecodeRequest reads the body of a request with the given pfc_flags.
-func DecodeRequest(b []byte, flags uint8) (Request, error) {
-	r := NewReader(b)
+// DecodeRequest reads the body of a request.
+func (f *Fragment) DecodeRequest() (Request, error) {
+	r := f.reader(f.Body)
 	v := Request{AllocHint: r.Uint32(), ContextID: r.Uint16(), Opnum: r.Uint16()}
-	if flags&FlagObject != 0 {
+	if f.Flags&FlagObject != 0 {
 		v.Object = r.GUID()
 	}
 	v.Stub = r.Rest()

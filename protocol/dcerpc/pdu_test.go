@@ -13,7 +13,7 @@ func TestBindRoundTrip(t *testing.T) {
 		{ID: 0, Abstract: srvsvc, Transfer: []Syntax{NDR}},
 		{ID: 1, Abstract: srvsvc, Transfer: []Syntax{NDR, srvsvc}},
 	}}
-	got, err := DecodeBind(want.AppendTo(nil))
+	got, err := (&Fragment{Body: want.AppendTo(nil)}).DecodeBind()
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -71,6 +71,20 @@ func TestStringsAndPointers(t *testing.T) {
 	}
 }
 
+// A peer whose integers have the other order says the same.
+func TestBigEndian(t *testing.T) {
+	h, err := DecodeHeader([]byte{5, 0, 0, 3, 0, 0, 0, 0, 0, 40, 0, 8, 0, 0, 1, 2})
+	if want := (Header{Flags: 3, FragLength: 40, AuthLength: 8, CallID: 0x102, BigEndian: true}); err != nil || h != want {
+		t.Errorf("%+v, %v", h, err)
+	}
+	r := Stub{Data: []byte{0, 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3,
+		0x4b, 0x32, 0x4f, 0xc8, 0x16, 0x70, 0x01, 0xd3, 0x12, 0x78, 0x5a, 0x47, 0xbf, 0x6e, 0xe1, 0x88,
+		0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2, 0, 'A', 0, 0}, BigEndian: true}.Reader()
+	if a, b, c, g, s := r.Uint16(), r.Uint32(), r.Uint64(), r.GUID(), r.String(); a != 1 || b != 2 || c != 3 || g != srvsvc.UUID || s != "A" || r.Err() != nil {
+		t.Errorf("%d %d %d %v %q %v", a, b, c, g, s, r.Err())
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	bind := Bind{MaxXmit: 4280, MaxRecv: 4280, Contexts: []Context{{Abstract: srvsvc, Transfer: []Syntax{NDR}}}}
 	frag := Fragment{Header: Header{Type: TypeBind, Flags: 3}, Body: bind.AppendTo(nil), Auth: &Auth{Type: 9, Level: 6, Token: []byte{1}}}
@@ -86,18 +100,18 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if v, err := DecodeBind(d.Body); err == nil {
-			if again, err := DecodeBind(v.AppendTo(nil)); err != nil || !reflect.DeepEqual(v, again) {
+		if v, err := d.DecodeBind(); err == nil {
+			if again, err := (&Fragment{Body: v.AppendTo(nil)}).DecodeBind(); err != nil || !reflect.DeepEqual(v, again) {
 				t.Errorf("bind changed: %+v %+v %v", v, again, err)
 			}
 		}
 		if v, err := DecodeBindAck(d.Body); err == nil && len(v.Results) < 256 {
 			_, _ = DecodeBindAck(v.AppendTo(nil))
 		}
-		_, _ = DecodeRequest(d.Body, d.Flags)
+		_, _ = d.DecodeRequest()
 		_, _ = DecodeResponse(d.Body)
 		_, _ = DecodeFault(d.Body)
-		r := NewReader(d.Body)
+		r := d.reader(d.Body)
 		for r.Err() == nil {
 			_ = r.String()
 		}

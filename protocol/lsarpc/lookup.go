@@ -48,8 +48,8 @@ type NamesRequest struct {
 }
 
 // DecodeLookupNames reads a look-up of names.
-func DecodeLookupNames(stub []byte, form Form) (NamesRequest, error) {
-	r := dcerpc.NewReader(stub)
+func DecodeLookupNames(stub dcerpc.Stub, form Form) (NamesRequest, error) {
+	r := stub.Reader()
 	var v NamesRequest
 	if form != Form4 {
 		v.Handle = readHandle(r)
@@ -120,8 +120,8 @@ type SidsRequest struct {
 }
 
 // DecodeLookupSids reads a look-up of SIDs.
-func DecodeLookupSids(stub []byte, form Form) (SidsRequest, error) {
-	r := dcerpc.NewReader(stub)
+func DecodeLookupSids(stub dcerpc.Stub, form Form) (SidsRequest, error) {
+	r := stub.Reader()
 	var v SidsRequest
 	if form != Form3 {
 		v.Handle = readHandle(r)

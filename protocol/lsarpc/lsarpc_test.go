@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"gabion/protocol/dcerpc"
 	"gabion/protocol/dtyp"
 	"gabion/protocol/ntstatus"
 )
@@ -36,17 +37,17 @@ var (
 
 func TestRequestsOfARealClient(t *testing.T) {
 	for _, name := range []string{"open_policy_request", "open_policy2_request"} {
-		if access, err := DecodeOpenPolicy(golden(t, name)); err != nil || access == 0 {
+		if access, err := DecodeOpenPolicy(dcerpc.Stub{Data: golden(t, name)}); err != nil || access == 0 {
 			t.Errorf("%s: %v, %v", name, access, err)
 		}
 	}
-	if h, err := DecodeHandle(golden(t, "close_request")); err != nil || h.UUID.IsZero() {
+	if h, err := DecodeHandle(dcerpc.Stub{Data: golden(t, "close_request")}); err != nil || h.UUID.IsZero() {
 		t.Errorf("close: %v, %v", h, err)
 	}
-	if _, class, err := DecodeQueryPolicy(golden(t, "query_policy_request")); err != nil || class != PolicyPrimaryDomain {
+	if _, class, err := DecodeQueryPolicy(dcerpc.Stub{Data: golden(t, "query_policy_request")}); err != nil || class != PolicyPrimaryDomain {
 		t.Errorf("query policy: %d, %v", class, err)
 	}
-	if domain, err := DecodeGetUserName(golden(t, "get_user_name_request")); err != nil || !domain {
+	if domain, err := DecodeGetUserName(dcerpc.Stub{Data: golden(t, "get_user_name_request")}); err != nil || !domain {
 		t.Errorf("get user name: %v, %v", domain, err)
 	}
 	for _, c := range []struct {
@@ -57,12 +58,12 @@ func TestRequestsOfARealClient(t *testing.T) {
 		{"lookup_names_request", Form1, "root"}, {"lookup_names2_request", Form2, "BUILTIN"},
 		{"lookup_names3_request", Form3, "BUILTIN"}, {"lookup_names4_request", Form4, "root"},
 	} {
-		q, err := DecodeLookupNames(golden(t, c.name), c.form)
+		q, err := DecodeLookupNames(dcerpc.Stub{Data: golden(t, c.name)}, c.form)
 		if err != nil || len(q.Names) != 1 || q.Names[0] != c.want || q.Level != 1 || q.Handle.UUID.IsZero() != (c.form == Form4) {
 			t.Errorf("%s: %+v, %v", c.name, q, err)
 		}
 	}
-	q, err := DecodeLookupSids(golden(t, "lookup_sids_request"), Form1)
+	q, err := DecodeLookupSids(dcerpc.Stub{Data: golden(t, "lookup_sids_request")}, Form1)
 	want := []dtyp.SID{dtyp.Everyone, dtyp.BuiltinAdministrators, dtyp.LocalSystem}
 	if err != nil || !reflect.DeepEqual(q.SIDs, want) || q.Level != 1 {
 		t.Errorf("look-up of SIDs: %+v, %v", q, err)
@@ -122,15 +123,15 @@ func FuzzRequests(f *testing.F) {
 		f.Add(golden(f, strings.TrimSuffix(filepath.Base(e), ".hex")))
 	}
 	f.Fuzz(func(t *testing.T, stub []byte) {
-		DecodeOpenPolicy(stub)
-		DecodeHandle(stub)
-		DecodeQueryPolicy(stub)
-		DecodeGetUserName(stub)
+		DecodeOpenPolicy(dcerpc.Stub{Data: stub})
+		DecodeHandle(dcerpc.Stub{Data: stub})
+		DecodeQueryPolicy(dcerpc.Stub{Data: stub})
+		DecodeGetUserName(dcerpc.Stub{Data: stub})
 		for form := Form1; form <= Form4; form++ {
-			if q, err := DecodeLookupNames(stub, form); err == nil && len(q.Names) > MaxNames {
+			if q, err := DecodeLookupNames(dcerpc.Stub{Data: stub}, form); err == nil && len(q.Names) > MaxNames {
 				t.Fatal("too many names")
 			}
-			if q, err := DecodeLookupSids(stub, form); err == nil && len(q.SIDs) > MaxSids {
+			if q, err := DecodeLookupSids(dcerpc.Stub{Data: stub}, form); err == nil && len(q.SIDs) > MaxSids {
 				t.Fatal("too many SIDs")
 			}
 		}

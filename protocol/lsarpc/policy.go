@@ -8,17 +8,18 @@ import (
 
 // DecodeOpenPolicy reads LsarOpenPolicy and LsarOpenPolicy2 (MS-LSAD 3.1.4.4.1):
 // of their parameters only the last, DesiredAccess, means anything.
-func DecodeOpenPolicy(stub []byte) (access dtyp.AccessMask, err error) {
-	if len(stub) < 4 {
+func DecodeOpenPolicy(stub dcerpc.Stub) (access dtyp.AccessMask, err error) {
+	if len(stub.Data) < 4 {
 		return 0, dcerpc.ErrMalformed
 	}
-	r := dcerpc.NewReader(stub[len(stub)-4:])
+	stub.Data = stub.Data[len(stub.Data)-4:]
+	r := stub.Reader()
 	return dtyp.AccessMask(r.Uint32()), r.Err()
 }
 
 // DecodeHandle reads LsarClose.
-func DecodeHandle(stub []byte) (Handle, error) {
-	r := dcerpc.NewReader(stub)
+func DecodeHandle(stub dcerpc.Stub) (Handle, error) {
+	r := stub.Reader()
 	return readHandle(r), r.Err()
 }
 
@@ -54,8 +55,8 @@ type Policy struct {
 }
 
 // DecodeQueryPolicy reads LsarQueryInformationPolicy and …2 (MS-LSAD 3.1.4.4.4).
-func DecodeQueryPolicy(stub []byte) (h Handle, class uint16, err error) {
-	r := dcerpc.NewReader(stub)
+func DecodeQueryPolicy(stub dcerpc.Stub) (h Handle, class uint16, err error) {
+	r := stub.Reader()
 	h, class = readHandle(r), r.Uint16()
 	return h, class, r.Err()
 }
@@ -107,8 +108,8 @@ func EncodeQueryPolicy(class uint16, p *Policy, status ntstatus.Status) []byte {
 
 // DecodeGetUserName reads LsarGetUserName (MS-LSAT 3.1.4.2); withDomain says
 // whether the caller wants the domain too.
-func DecodeGetUserName(stub []byte) (withDomain bool, err error) {
-	r := dcerpc.NewReader(stub)
+func DecodeGetUserName(stub dcerpc.Stub) (withDomain bool, err error) {
+	r := stub.Reader()
 	r.OptString()
 	r.Align(4)
 	if r.Pointer() {

@@ -1,6 +1,8 @@
 package lsarpc
 
 import (
+	"encoding/binary"
+
 	"gabion/protocol/dcerpc"
 	"gabion/protocol/dtyp"
 )
@@ -35,7 +37,7 @@ func readUnits(r *dcerpc.Reader, length uint16) string {
 		r.Fail("unicode string of %d bytes with %d characters", length, n)
 		return ""
 	}
-	return dtyp.DecodeUTF16(r.Bytes(int(n) * 2))
+	return r.Chars(int(n))
 }
 
 // writeUnicode writes an RPC_UNICODE_STRING whose MaximumLength is room bytes
@@ -76,8 +78,11 @@ func readSID(r *dcerpc.Reader) dtyp.SID {
 		r.Fail("SID of %d sub-authorities", n)
 		return dtyp.SID{}
 	}
-	b := r.Bytes(8 + 4*int(n))
-	if b == nil {
+	b := append([]byte(nil), r.Bytes(8)...) // revision, count, authority: octets
+	for range n {
+		b = binary.LittleEndian.AppendUint32(b, r.Uint32())
+	}
+	if r.Err() != nil {
 		return dtyp.SID{}
 	}
 	s, rest, err := dtyp.DecodeSID(b)

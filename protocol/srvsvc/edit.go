@@ -4,8 +4,8 @@ import "gabion/protocol/dcerpc"
 
 // DecodeShareAdd reads NetrShareAdd (MS-SRVS 3.1.4.7). known is false for a
 // level that cannot be added.
-func DecodeShareAdd(stub []byte) (s Share, known bool, err error) {
-	r := dcerpc.NewReader(stub)
+func DecodeShareAdd(stub dcerpc.Stub) (s Share, known bool, err error) {
+	r := stub.Reader()
 	r.OptString()
 	level := r.Uint32()
 	if sw := r.Uint32(); sw != level {
@@ -56,8 +56,8 @@ func readShare(r *dcerpc.Reader, level uint32, s *Share) {
 
 // DecodeShareName reads NetrShareDel, NetrShareDelSticky and the head of
 // NetrShareSetInfo.
-func DecodeShareName(stub []byte) (name string, err error) {
-	r := dcerpc.NewReader(stub)
+func DecodeShareName(stub dcerpc.Stub) (name string, err error) {
+	r := stub.Reader()
 	r.OptString()
 	name = r.String()
 	return name, r.Err()
@@ -101,7 +101,7 @@ type Transport struct {
 }
 
 // DecodeTransportEnum reads NetrServerTransportEnum (MS-SRVS 3.1.4.24).
-func DecodeTransportEnum(stub []byte) (EnumRequest, error) { return DecodeShareEnum(stub) }
+func DecodeTransportEnum(stub dcerpc.Stub) (EnumRequest, error) { return DecodeShareEnum(stub) }
 
 // EncodeTransportEnum answers it.
 func (v *EnumRequest) EncodeTransportEnum(list []Transport) []byte {

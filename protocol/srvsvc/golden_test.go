@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gabion/protocol/dcerpc"
 )
 
 // golden returns a stub captured from smbtorture, rpcclient and smbd.
@@ -24,35 +26,35 @@ func golden(t testing.TB, name string) []byte {
 }
 
 func TestRequestsOfARealClient(t *testing.T) {
-	for name, decode := range map[string]func([]byte) (EnumRequest, error){
+	for name, decode := range map[string]func(dcerpc.Stub) (EnumRequest, error){
 		"share_enum_request": DecodeShareEnum, "share_enum_sticky_request": DecodeShareEnum,
 		"session_enum_request": DecodeSessionEnum, "file_enum_request": DecodeFileEnum,
 		"connection_enum_request": DecodeConnectionEnum, "transport_enum_request": DecodeTransportEnum,
 		"disk_enum_request": DecodeDiskEnum,
 	} {
-		if q, err := decode(golden(t, name)); err != nil || q.MaxLength == 0 && name != "disk_enum_request" {
+		if q, err := decode(dcerpc.Stub{Data: golden(t, name)}); err != nil || q.MaxLength == 0 && name != "disk_enum_request" {
 			t.Errorf("%s: %+v, %v", name, q, err)
 		}
 	}
-	if q, err := DecodeConnectionEnum(golden(t, "connection_enum_request")); q.Qualifier != "IPC$" {
+	if q, err := DecodeConnectionEnum(dcerpc.Stub{Data: golden(t, "connection_enum_request")}); q.Qualifier != "IPC$" {
 		t.Errorf("connections: %+v, %v", q, err)
 	}
-	if name, level, err := DecodeShareGetInfo(golden(t, "share_get_info_request")); name == "" || level > 2 || err != nil {
+	if name, level, err := DecodeShareGetInfo(dcerpc.Stub{Data: golden(t, "share_get_info_request")}); name == "" || level > 2 || err != nil {
 		t.Errorf("share: %q at %d, %v", name, level, err)
 	}
-	if level, err := DecodeServerGetInfo(golden(t, "server_get_info_request")); level != 101 || err != nil {
+	if level, err := DecodeServerGetInfo(dcerpc.Stub{Data: golden(t, "server_get_info_request")}); level != 101 || err != nil {
 		t.Errorf("server: level %d, %v", level, err)
 	}
-	if name, kind, flags, err := DecodeName(golden(t, "name_validate_request")); name != "share" || kind != NameShare || flags != 0 || err != nil {
+	if name, kind, flags, err := DecodeName(dcerpc.Stub{Data: golden(t, "name_validate_request")}); name != "share" || kind != NameShare || flags != 0 || err != nil {
 		t.Errorf("name: %q, %d, %d, %v", name, kind, flags, err)
 	}
-	if device, err := DecodeShareName(golden(t, "share_check_request")); !strings.HasPrefix(device, `C:\`) || err != nil {
+	if device, err := DecodeShareName(dcerpc.Stub{Data: golden(t, "share_check_request")}); !strings.HasPrefix(device, `C:\`) || err != nil {
 		t.Errorf("device: %q, %v", device, err)
 	}
 }
 
 func TestDisksAsTheReferenceListsThem(t *testing.T) {
-	q, err := DecodeDiskEnum(golden(t, "disk_enum_request"))
+	q, err := DecodeDiskEnum(dcerpc.Stub{Data: golden(t, "disk_enum_request")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,14 +77,14 @@ func FuzzRealRequests(f *testing.F) {
 		f.Add(golden(f, strings.TrimSuffix(filepath.Base(n), ".hex")))
 	}
 	f.Fuzz(func(t *testing.T, stub []byte) {
-		DecodeShareEnum(stub)
-		DecodeSessionEnum(stub)
-		DecodeFileEnum(stub)
-		DecodeConnectionEnum(stub)
-		DecodeDiskEnum(stub)
-		DecodeShareGetInfo(stub)
-		DecodeServerGetInfo(stub)
-		DecodeFileID(stub, true)
-		DecodeSessionDel(stub)
+		DecodeShareEnum(dcerpc.Stub{Data: stub})
+		DecodeSessionEnum(dcerpc.Stub{Data: stub})
+		DecodeFileEnum(dcerpc.Stub{Data: stub})
+		DecodeConnectionEnum(dcerpc.Stub{Data: stub})
+		DecodeDiskEnum(dcerpc.Stub{Data: stub})
+		DecodeShareGetInfo(dcerpc.Stub{Data: stub})
+		DecodeServerGetInfo(dcerpc.Stub{Data: stub})
+		DecodeFileID(dcerpc.Stub{Data: stub}, true)
+		DecodeSessionDel(dcerpc.Stub{Data: stub})
 	})
 }

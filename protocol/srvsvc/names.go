@@ -87,8 +87,8 @@ func CanonicalName(name string, kind uint32) string {
 }
 
 // DecodeName reads NetprNameValidate.
-func DecodeName(stub []byte) (name string, kind, flags uint32, err error) {
-	r := dcerpc.NewReader(stub)
+func DecodeName(stub dcerpc.Stub) (name string, kind, flags uint32, err error) {
+	r := stub.Reader()
 	r.OptString()
 	name, kind, flags = r.String(), r.Uint32(), r.Uint32()
 	return name, kind, flags, r.Err()
@@ -98,8 +98,8 @@ func DecodeName(stub []byte) (name string, kind, flags uint32, err error) {
 const maxOutbuf = 64000
 
 // DecodeNameCanonicalize reads NetprNameCanonicalize; room is in characters.
-func DecodeNameCanonicalize(stub []byte) (name string, room int, kind, flags uint32, err error) {
-	r := dcerpc.NewReader(stub)
+func DecodeNameCanonicalize(stub dcerpc.Stub) (name string, room int, kind, flags uint32, err error) {
+	r := stub.Reader()
 	r.OptString()
 	name = r.String()
 	room = int(r.Uint32())
@@ -129,8 +129,8 @@ func EncodeNameCanonicalize(name string, room int, result uint32) []byte {
 }
 
 // DecodeNameCompare reads NetprNameCompare (MS-SRVS 3.1.4.34).
-func DecodeNameCompare(stub []byte) (a, b string, kind, flags uint32, err error) {
-	r := dcerpc.NewReader(stub)
+func DecodeNameCompare(stub dcerpc.Stub) (a, b string, kind, flags uint32, err error) {
+	r := stub.Reader()
 	r.OptString()
 	a, b, kind, flags = r.String(), r.String(), r.Uint32(), r.Uint32()
 	return a, b, kind, flags, r.Err()

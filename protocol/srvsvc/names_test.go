@@ -79,7 +79,7 @@ func addStub(level uint32, security []byte) []byte {
 
 func TestShareAdd(t *testing.T) {
 	for _, level := range []uint32{2, 502, 503} {
-		s, known, err := DecodeShareAdd(addStub(level, []byte("descriptor")))
+		s, known, err := DecodeShareAdd(dcerpc.Stub{Data: addStub(level, []byte("descriptor"))})
 		if err != nil || !known || s.Name != "disks" || s.Remark != "for hosts" || s.Path != `C:\disks` || s.MaxUses != Unlimited {
 			t.Errorf("level %d: %+v, %v, %v", level, s, known, err)
 		}
@@ -87,7 +87,7 @@ func TestShareAdd(t *testing.T) {
 			t.Errorf("level %d: descriptor %q", level, s.Security)
 		}
 	}
-	if _, known, err := DecodeShareAdd(addStub(1, nil)); known || err != nil {
+	if _, known, err := DecodeShareAdd(dcerpc.Stub{Data: addStub(1, nil)}); known || err != nil {
 		t.Errorf("level 1: %v, %v", known, err)
 	}
 }
@@ -96,12 +96,12 @@ func FuzzEdits(f *testing.F) {
 	f.Add(addStub(2, nil))
 	f.Add(addStub(503, []byte{1, 2, 3}))
 	f.Fuzz(func(t *testing.T, stub []byte) {
-		DecodeShareAdd(stub)
-		DecodeShareName(stub)
-		DecodeName(stub)
-		DecodeNameCompare(stub)
-		DecodeTransportEnum(stub)
-		if _, room, _, _, err := DecodeNameCanonicalize(stub); err == nil && room > maxOutbuf {
+		DecodeShareAdd(dcerpc.Stub{Data: stub})
+		DecodeShareName(dcerpc.Stub{Data: stub})
+		DecodeName(dcerpc.Stub{Data: stub})
+		DecodeNameCompare(dcerpc.Stub{Data: stub})
+		DecodeTransportEnum(dcerpc.Stub{Data: stub})
+		if _, room, _, _, err := DecodeNameCanonicalize(dcerpc.Stub{Data: stub}); err == nil && room > maxOutbuf {
 			t.Fatal(room)
 		}
 	})

@@ -27,8 +27,8 @@ const (
 )
 
 // DecodeServerGetInfo reads NetrServerGetInfo (MS-SRVS 3.1.4.17).
-func DecodeServerGetInfo(stub []byte) (level uint32, err error) {
-	r := dcerpc.NewReader(stub)
+func DecodeServerGetInfo(stub dcerpc.Stub) (level uint32, err error) {
+	r := stub.Reader()
 	r.OptString()
 	level = r.Uint32()
 	return level, r.Err()
@@ -66,8 +66,8 @@ func EncodeServerGetInfo(level uint32, s *Server, result uint32) []byte {
 }
 
 // DecodeDiskEnum reads NetrServerDiskEnum (MS-SRVS 3.1.4.19).
-func DecodeDiskEnum(stub []byte) (EnumRequest, error) {
-	r := dcerpc.NewReader(stub)
+func DecodeDiskEnum(stub dcerpc.Stub) (EnumRequest, error) {
+	r := stub.Reader()
 	var v EnumRequest
 	r.OptString()
 	v.Level = r.Uint32()

@@ -23,8 +23,8 @@ type Connection struct {
 }
 
 // DecodeSessionEnum reads NetrSessionEnum (MS-SRVS 3.1.4.5).
-func DecodeSessionEnum(stub []byte) (EnumRequest, error) {
-	r := dcerpc.NewReader(stub)
+func DecodeSessionEnum(stub dcerpc.Stub) (EnumRequest, error) {
+	r := stub.Reader()
 	var v EnumRequest
 	r.OptString()
 	v.Client, _ = r.OptString()
@@ -35,8 +35,8 @@ func DecodeSessionEnum(stub []byte) (EnumRequest, error) {
 }
 
 // DecodeFileEnum reads NetrFileEnum (MS-SRVS 3.1.4.2).
-func DecodeFileEnum(stub []byte) (EnumRequest, error) {
-	r := dcerpc.NewReader(stub)
+func DecodeFileEnum(stub dcerpc.Stub) (EnumRequest, error) {
+	r := stub.Reader()
 	var v EnumRequest
 	r.OptString()
 	v.Path, _ = r.OptString()
@@ -47,8 +47,8 @@ func DecodeFileEnum(stub []byte) (EnumRequest, error) {
 }
 
 // DecodeConnectionEnum reads NetrConnectionEnum (MS-SRVS 3.1.4.1).
-func DecodeConnectionEnum(stub []byte) (EnumRequest, error) {
-	r := dcerpc.NewReader(stub)
+func DecodeConnectionEnum(stub dcerpc.Stub) (EnumRequest, error) {
+	r := stub.Reader()
 	var v EnumRequest
 	r.OptString()
 	v.Qualifier, _ = r.OptString()
@@ -141,8 +141,8 @@ func (v *EnumRequest) EncodeConnectionEnum(list []Connection) []byte {
 }
 
 // DecodeFileID reads NetrFileClose, and NetrFileGetInfo with its level.
-func DecodeFileID(stub []byte, withLevel bool) (id, level uint32, err error) {
-	r := dcerpc.NewReader(stub)
+func DecodeFileID(stub dcerpc.Stub, withLevel bool) (id, level uint32, err error) {
+	r := stub.Reader()
 	r.OptString()
 	id = r.Uint32()
 	if withLevel {
@@ -160,8 +160,8 @@ func EncodeFileGetInfo(level uint32, f *File, result uint32) []byte {
 }
 
 // DecodeSessionDel reads NetrSessionDel (MS-SRVS 3.1.4.6).
-func DecodeSessionDel(stub []byte) (client, user string, err error) {
-	r := dcerpc.NewReader(stub)
+func DecodeSessionDel(stub dcerpc.Stub) (client, user string, err error) {
+	r := stub.Reader()
 	r.OptString()
 	client, _ = r.OptString()
 	user, _ = r.OptString()

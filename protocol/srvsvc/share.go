@@ -110,8 +110,8 @@ func enumTail(r *dcerpc.Reader, v *EnumRequest) {
 }
 
 // DecodeShareEnum reads NetrShareEnum (MS-SRVS 3.1.4.8) and NetrShareEnumSticky.
-func DecodeShareEnum(stub []byte) (EnumRequest, error) {
-	r := dcerpc.NewReader(stub)
+func DecodeShareEnum(stub dcerpc.Stub) (EnumRequest, error) {
+	r := stub.Reader()
 	var v EnumRequest
 	r.OptString()
 	enumStruct(r, &v)
@@ -176,8 +176,8 @@ func (v *EnumRequest) EncodeShareEnumSticky(shares []Share) []byte {
 }
 
 // DecodeShareGetInfo reads NetrShareGetInfo (MS-SRVS 3.1.4.10).
-func DecodeShareGetInfo(stub []byte) (name string, level uint32, err error) {
-	r := dcerpc.NewReader(stub)
+func DecodeShareGetInfo(stub dcerpc.Stub) (name string, level uint32, err error) {
+	r := stub.Reader()
 	r.OptString()
 	name = r.String()
 	level = r.Uint32()

@@ -24,7 +24,7 @@ func enumStub(level uint32, resume bool) []byte {
 }
 
 func TestShareEnumLevel1(t *testing.T) {
-	v, err := DecodeShareEnum(enumStub(1, false))
+	v, err := DecodeShareEnum(dcerpc.Stub{Data: enumStub(1, false)})
 	if err != nil || v.Level != 1 || v.HasResume {
 		t.Fatalf("%+v, %v", v, err)
 	}
@@ -48,7 +48,7 @@ func TestShareEnumLevel1(t *testing.T) {
 }
 
 func TestUnknownLevel(t *testing.T) {
-	v, err := DecodeShareEnum(enumStub(77, true))
+	v, err := DecodeShareEnum(dcerpc.Stub{Data: enumStub(77, true)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,15 +62,15 @@ func FuzzDecode(f *testing.F) {
 	f.Add(enumStub(1, true))
 	f.Add(enumStub(502, false))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if v, err := DecodeShareEnum(b); err == nil {
+		if v, err := DecodeShareEnum(dcerpc.Stub{Data: b}); err == nil {
 			v.EncodeShareEnum([]Share{{Name: "a", Security: []byte{1}}, {Name: "b"}})
 		}
-		_, _ = DecodeSessionEnum(b)
-		_, _ = DecodeFileEnum(b)
-		_, _ = DecodeConnectionEnum(b)
-		_, _, _ = DecodeShareGetInfo(b)
-		_, _ = DecodeServerGetInfo(b)
-		_, _, _ = DecodeFileID(b, true)
-		_, _, _ = DecodeSessionDel(b)
+		_, _ = DecodeSessionEnum(dcerpc.Stub{Data: b})
+		_, _ = DecodeFileEnum(dcerpc.Stub{Data: b})
+		_, _ = DecodeConnectionEnum(dcerpc.Stub{Data: b})
+		_, _, _ = DecodeShareGetInfo(dcerpc.Stub{Data: b})
+		_, _ = DecodeServerGetInfo(dcerpc.Stub{Data: b})
+		_, _, _ = DecodeFileID(dcerpc.Stub{Data: b}, true)
+		_, _, _ = DecodeSessionDel(dcerpc.Stub{Data: b})
 	})
 }

@@ -10,8 +10,8 @@ type EnumRequest struct {
 }
 
 // DecodeEnum reads either.
-func DecodeEnum(stub []byte) (EnumRequest, error) {
-	r := dcerpc.NewReader(stub)
+func DecodeEnum(stub dcerpc.Stub) (EnumRequest, error) {
+	r := stub.Reader()
 	var v EnumRequest
 	r.OptString()
 	v.Level = r.Uint32()

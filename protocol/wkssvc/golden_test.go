@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gabion/protocol/dcerpc"
 )
 
 // golden returns a stub captured from smbtorture, rpcclient and smbd.
@@ -24,11 +26,11 @@ func golden(t testing.TB, name string) []byte {
 }
 
 func TestRequestsOfARealClient(t *testing.T) {
-	if level, err := DecodeGetInfo(golden(t, "get_info_request")); level != 100 || err != nil {
+	if level, err := DecodeGetInfo(dcerpc.Stub{Data: golden(t, "get_info_request")}); level != 100 || err != nil {
 		t.Errorf("level %d, %v", level, err)
 	}
 	for _, name := range []string{"transport_enum_request", "user_enum_request"} {
-		if q, err := DecodeEnum(golden(t, name)); err != nil || q.Level != 0 || !q.HasResume {
+		if q, err := DecodeEnum(dcerpc.Stub{Data: golden(t, name)}); err != nil || q.Level != 0 || !q.HasResume {
 			t.Errorf("%s: %+v, %v", name, q, err)
 		}
 	}
@@ -51,7 +53,7 @@ func FuzzRequests(f *testing.F) {
 		f.Add(golden(f, n))
 	}
 	f.Fuzz(func(t *testing.T, stub []byte) {
-		DecodeGetInfo(stub)
-		DecodeEnum(stub)
+		DecodeGetInfo(dcerpc.Stub{Data: stub})
+		DecodeEnum(dcerpc.Stub{Data: stub})
 	})
 }

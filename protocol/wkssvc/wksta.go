@@ -10,8 +10,8 @@ type Workstation struct {
 }
 
 // DecodeGetInfo reads NetrWkstaGetInfo (MS-WKST 3.2.4.1).
-func DecodeGetInfo(stub []byte) (level uint32, err error) {
-	r := dcerpc.NewReader(stub)
+func DecodeGetInfo(stub dcerpc.Stub) (level uint32, err error) {
+	r := stub.Reader()
 	r.OptString()
 	level = r.Uint32()
 	return level, r.Err()

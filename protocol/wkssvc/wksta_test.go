@@ -18,5 +18,5 @@ func TestGetInfo(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 100, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, b []byte) { _, _ = DecodeGetInfo(b) })
+	f.Fuzz(func(t *testing.T, b []byte) { _, _ = DecodeGetInfo(dcerpc.Stub{Data: b}) })
 }

@@ -38,7 +38,7 @@ type call struct {
 	id      uint32
 	context uint16
 	opnum   uint16
-	stub    []byte
+	stub    dcerpc.Stub
 }
 
 // feed takes one whole fragment and returns the fragments to send, each one
@@ -102,7 +102,7 @@ func fault(call uint32, context uint16, status uint32) []byte {
 
 // bind answers bind and alter_context (C706 12.6.4.3, MS-RPCE 3.3.1.5.3).
 func (a *association) bind(f dcerpc.Fragment, answer dcerpc.PacketType) ([][]byte, bool) {
-	b, err := dcerpc.DecodeBind(f.Body)
+	b, err := f.DecodeBind()
 	if err != nil {
 		return nil, false
 	}
@@ -157,7 +157,7 @@ func (a *association) present(c dcerpc.Context) dcerpc.Result {
 // request collects fragments and runs the call with its last one. frag is the
 // whole of f.
 func (a *association) request(f dcerpc.Fragment, frag []byte) ([][]byte, bool) {
-	q, err := dcerpc.DecodeRequest(f.Body, f.Flags)
+	q, err := f.DecodeRequest()
 	if err != nil {
 		return nil, false
 	}
@@ -170,15 +170,15 @@ func (a *association) request(f dcerpc.Fragment, frag []byte) ([][]byte, bool) {
 	first, last := f.Flags&dcerpc.FlagFirst != 0, f.Flags&dcerpc.FlagLast != 0
 	switch {
 	case first && a.call == nil:
-		a.call = &call{id: f.CallID, context: q.ContextID, opnum: q.Opnum}
+		a.call = &call{id: f.CallID, context: q.ContextID, opnum: q.Opnum, stub: dcerpc.Stub{BigEndian: f.BigEndian}}
 	case first || a.call == nil || a.call.id != f.CallID:
 		return [][]byte{fault(f.CallID, q.ContextID, dcerpc.FaultProtocol)}, false
 	}
 	c := a.call
-	if len(c.stub)+len(q.Stub) > maxStub {
+	if len(c.stub.Data)+len(q.Stub) > maxStub {
 		return [][]byte{fault(f.CallID, q.ContextID, dcerpc.FaultProtocol)}, false
 	}
-	c.stub = append(c.stub, q.Stub...)
+	c.stub.Data = append(c.stub.Data, q.Stub...)
 	if !last {
 		return nil, true
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // operation runs one call: stub in, stub out, or a fault's status.
-type operation func(a *association, stub []byte) ([]byte, uint32)
+type operation func(a *association, stub dcerpc.Stub) ([]byte, uint32)
 
 // iface is one row of the table: an interface, the pipe it lives on and its
 // operations by number.

@@ -28,7 +28,7 @@ const maxHandles = 256
 
 // openPolicy is LsarOpenPolicy2 (MS-LSAD 3.1.4.4.1). A policy gives no rights
 // beyond look-ups, so every authenticated caller may have one.
-func openPolicy(a *association, stub []byte) ([]byte, uint32) {
+func openPolicy(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	if _, err := lsarpc.DecodeOpenPolicy(stub); err != nil {
 		return nil, dcerpc.FaultBadStubData
 	}
@@ -48,7 +48,7 @@ func openPolicy(a *association, stub []byte) ([]byte, uint32) {
 
 // closePolicy is LsarClose (MS-LSAD 3.1.4.9.4). A handle that is not the
 // association's is the runtime's error, not the operation's (C706 5.1.6).
-func closePolicy(a *association, stub []byte) ([]byte, uint32) {
+func closePolicy(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	h, err := lsarpc.DecodeHandle(stub)
 	switch {
 	case err != nil:
@@ -61,7 +61,7 @@ func closePolicy(a *association, stub []byte) ([]byte, uint32) {
 }
 
 // queryPolicy is LsarQueryInformationPolicy (MS-LSAD 3.1.4.4.4).
-func queryPolicy(a *association, stub []byte) ([]byte, uint32) {
+func queryPolicy(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	h, class, err := lsarpc.DecodeQueryPolicy(stub)
 	switch {
 	case err != nil:
@@ -74,7 +74,7 @@ func queryPolicy(a *association, stub []byte) ([]byte, uint32) {
 }
 
 // getUserName is LsarGetUserName (MS-LSAT 3.1.4.2).
-func getUserName(a *association, stub []byte) ([]byte, uint32) {
+func getUserName(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	withDomain, err := lsarpc.DecodeGetUserName(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -89,7 +89,7 @@ func getUserName(a *association, stub []byte) ([]byte, uint32) {
 // The fourth has no handle and is for domain members' secure channels only, which
 // do not come over a pipe.
 func lookupNames(form lsarpc.Form) operation {
-	return func(a *association, stub []byte) ([]byte, uint32) {
+	return func(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 		q, err := lsarpc.DecodeLookupNames(stub, form)
 		switch {
 		case err != nil:
@@ -109,7 +109,7 @@ func lookupNames(form lsarpc.Form) operation {
 
 // lookupSids is LsarLookupSids and its later forms (MS-LSAT 3.1.4.9 to 3.1.4.11).
 func lookupSids(form lsarpc.Form) operation {
-	return func(a *association, stub []byte) ([]byte, uint32) {
+	return func(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 		q, err := lsarpc.DecodeLookupSids(stub, form)
 		switch {
 		case err != nil:

@@ -55,7 +55,7 @@ func TestAccounts(t *testing.T) {
 // lsaCall runs one operation of an association.
 func lsaCall(t *testing.T, a *association, opnum uint16, stub []byte) ([]byte, uint32) {
 	t.Helper()
-	return lsarpcOps[opnum](a, stub)
+	return lsarpcOps[opnum](a, dcerpc.Stub{Data: stub})
 }
 
 func TestPolicyHandlesBelongToTheirAssociation(t *testing.T) {
@@ -101,10 +101,10 @@ func TestOnlyAdministratorsEditShares(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, fault := shareDel(user, name); fault != 0 || b[0] != srvsvc.AccessDenied {
+	if b, fault := shareDel(user, dcerpc.Stub{Data: name}); fault != 0 || b[0] != srvsvc.AccessDenied {
 		t.Errorf("delete: %x, fault %#x", b, fault)
 	}
-	if b, fault := shareSetInfo(user, name); fault != 0 || b[len(b)-4] != srvsvc.AccessDenied {
+	if b, fault := shareSetInfo(user, dcerpc.Stub{Data: name}); fault != 0 || b[len(b)-4] != srvsvc.AccessDenied {
 		t.Errorf("set: %x, fault %#x", b, fault)
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // shareAdd is NetrShareAdd (MS-SRVS 3.1.4.7).
-func shareAdd(a *association, stub []byte) ([]byte, uint32) {
+func shareAdd(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	s, known, err := srvsvc.DecodeShareAdd(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -56,7 +56,7 @@ func checkShare(s *srvsvc.Share) uint32 {
 
 // shareSetInfo is NetrShareSetInfo (MS-SRVS 3.1.4.11). A share here does not
 // change once it is made.
-func shareSetInfo(a *association, stub []byte) ([]byte, uint32) {
+func shareSetInfo(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	name, err := srvsvc.DecodeShareName(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -80,7 +80,7 @@ func (a *association) hasShare(name string) bool {
 }
 
 // shareDel is NetrShareDel (MS-SRVS 3.1.4.12) and NetrShareDelSticky (3.1.4.13).
-func shareDel(a *association, stub []byte) ([]byte, uint32) {
+func shareDel(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	name, err := srvsvc.DecodeShareName(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -93,7 +93,7 @@ func shareDel(a *association, stub []byte) ([]byte, uint32) {
 
 // shareCheck is NetrShareCheck (MS-SRVS 3.1.4.16): is a share's path, or the
 // drive it is on, shared.
-func shareCheck(a *association, stub []byte) ([]byte, uint32) {
+func shareCheck(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	device, err := srvsvc.DecodeShareName(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -110,7 +110,7 @@ func shareCheck(a *association, stub []byte) ([]byte, uint32) {
 }
 
 // transportEnum is NetrServerTransportEnum (MS-SRVS 3.1.4.24).
-func transportEnum(a *association, stub []byte) ([]byte, uint32) {
+func transportEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	q, err := srvsvc.DecodeTransportEnum(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -122,7 +122,7 @@ func transportEnum(a *association, stub []byte) ([]byte, uint32) {
 }
 
 // nameValidate is NetprNameValidate (MS-SRVS 3.1.4.32).
-func nameValidate(_ *association, stub []byte) ([]byte, uint32) {
+func nameValidate(_ *association, stub dcerpc.Stub) ([]byte, uint32) {
 	name, kind, flags, err := srvsvc.DecodeName(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -131,7 +131,7 @@ func nameValidate(_ *association, stub []byte) ([]byte, uint32) {
 }
 
 // nameCanonicalize is NetprNameCanonicalize (MS-SRVS 3.1.4.33).
-func nameCanonicalize(_ *association, stub []byte) ([]byte, uint32) {
+func nameCanonicalize(_ *association, stub dcerpc.Stub) ([]byte, uint32) {
 	name, room, kind, flags, err := srvsvc.DecodeNameCanonicalize(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -142,7 +142,7 @@ func nameCanonicalize(_ *association, stub []byte) ([]byte, uint32) {
 
 // nameCompare is NetprNameCompare (MS-SRVS 3.1.4.34): zero for the same name, and
 // the order of two different ones.
-func nameCompare(_ *association, stub []byte) ([]byte, uint32) {
+func nameCompare(_ *association, stub dcerpc.Stub) ([]byte, uint32) {
 	x, y, kind, flags, err := srvsvc.DecodeNameCompare(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData

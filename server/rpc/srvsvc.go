@@ -37,7 +37,7 @@ var srvsvcOps = map[uint16]operation{
 func adminShareLevel(level uint32) bool { return level == 2 || level == 502 || level == 503 }
 
 // shareEnum is NetrShareEnum (MS-SRVS 3.1.4.8).
-func shareEnum(a *association, stub []byte) ([]byte, uint32) {
+func shareEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	q, err := srvsvc.DecodeShareEnum(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -50,7 +50,7 @@ func shareEnum(a *association, stub []byte) ([]byte, uint32) {
 
 // shareEnumSticky is NetrShareEnumSticky (MS-SRVS 3.1.4.9): every share
 // outlives a restart.
-func shareEnumSticky(a *association, stub []byte) ([]byte, uint32) {
+func shareEnumSticky(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	q, err := srvsvc.DecodeShareEnum(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -62,7 +62,7 @@ func shareEnumSticky(a *association, stub []byte) ([]byte, uint32) {
 }
 
 // shareGetInfo is NetrShareGetInfo (MS-SRVS 3.1.4.10).
-func shareGetInfo(a *association, stub []byte) ([]byte, uint32) {
+func shareGetInfo(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	name, level, err := srvsvc.DecodeShareGetInfo(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -80,7 +80,7 @@ func shareGetInfo(a *association, stub []byte) ([]byte, uint32) {
 }
 
 // serverGetInfo is NetrServerGetInfo (MS-SRVS 3.1.4.17).
-func serverGetInfo(a *association, stub []byte) ([]byte, uint32) {
+func serverGetInfo(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	level, err := srvsvc.DecodeServerGetInfo(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -94,7 +94,7 @@ func serverGetInfo(a *association, stub []byte) ([]byte, uint32) {
 }
 
 // diskEnum is NetrServerDiskEnum (MS-SRVS 3.1.4.19): the array looks like one disk.
-func diskEnum(a *association, stub []byte) ([]byte, uint32) {
+func diskEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	q, err := srvsvc.DecodeDiskEnum(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -106,13 +106,13 @@ func diskEnum(a *association, stub []byte) ([]byte, uint32) {
 }
 
 // remoteTOD is NetrRemoteTOD (MS-SRVS 3.1.4.21).
-func remoteTOD(a *association, _ []byte) ([]byte, uint32) {
+func remoteTOD(a *association, _ dcerpc.Stub) ([]byte, uint32) {
 	now := time.Now()
 	return srvsvc.EncodeRemoteTOD(now, now.Sub(a.backend.Started())), 0
 }
 
 // sessionEnum is NetrSessionEnum (MS-SRVS 3.1.4.5).
-func sessionEnum(a *association, stub []byte) ([]byte, uint32) {
+func sessionEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	q, err := srvsvc.DecodeSessionEnum(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -132,7 +132,7 @@ func sessionEnum(a *association, stub []byte) ([]byte, uint32) {
 func matches(want, have string) bool { return want == "" || strings.EqualFold(want, have) }
 
 // sessionDel is NetrSessionDel (MS-SRVS 3.1.4.6).
-func sessionDel(a *association, stub []byte) ([]byte, uint32) {
+func sessionDel(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	client, user, err := srvsvc.DecodeSessionDel(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -149,7 +149,7 @@ func sessionDel(a *association, stub []byte) ([]byte, uint32) {
 }
 
 // fileEnum is NetrFileEnum (MS-SRVS 3.1.4.2).
-func fileEnum(a *association, stub []byte) ([]byte, uint32) {
+func fileEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	q, err := srvsvc.DecodeFileEnum(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -168,7 +168,7 @@ func fileEnum(a *association, stub []byte) ([]byte, uint32) {
 }
 
 // fileGetInfo is NetrFileGetInfo (MS-SRVS 3.1.4.3).
-func fileGetInfo(a *association, stub []byte) ([]byte, uint32) {
+func fileGetInfo(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	id, level, err := srvsvc.DecodeFileID(stub, true)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -185,7 +185,7 @@ func fileGetInfo(a *association, stub []byte) ([]byte, uint32) {
 }
 
 // fileClose is NetrFileClose (MS-SRVS 3.1.4.4).
-func fileClose(a *association, stub []byte) ([]byte, uint32) {
+func fileClose(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	id, _, err := srvsvc.DecodeFileID(stub, false)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -200,7 +200,7 @@ func fileClose(a *association, stub []byte) ([]byte, uint32) {
 }
 
 // connectionEnum is NetrConnectionEnum (MS-SRVS 3.1.4.1).
-func connectionEnum(a *association, stub []byte) ([]byte, uint32) {
+func connectionEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	q, err := srvsvc.DecodeConnectionEnum(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData

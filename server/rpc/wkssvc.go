@@ -13,7 +13,7 @@ var wkssvcOps = map[uint16]operation{
 }
 
 // wkstaGetInfo is NetrWkstaGetInfo (MS-WKST 3.2.4.1).
-func wkstaGetInfo(a *association, stub []byte) ([]byte, uint32) {
+func wkstaGetInfo(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	level, err := wkssvc.DecodeGetInfo(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -29,7 +29,7 @@ func wkstaGetInfo(a *association, stub []byte) ([]byte, uint32) {
 
 // wkstaUserEnum is NetrWkstaUserEnum (MS-WKST 3.2.4.3). Nobody logs on at an
 // array's console.
-func wkstaUserEnum(a *association, stub []byte) ([]byte, uint32) {
+func wkstaUserEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	q, err := wkssvc.DecodeEnum(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -42,7 +42,7 @@ func wkstaUserEnum(a *association, stub []byte) ([]byte, uint32) {
 
 // wkstaTransportEnum is NetrWkstaTransportEnum (MS-WKST 3.2.4.4): what the
 // array's own SMB client uses, and it has none.
-func wkstaTransportEnum(a *association, stub []byte) ([]byte, uint32) {
+func wkstaTransportEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	q, err := wkssvc.DecodeEnum(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
@@ -51,7 +51,7 @@ func wkstaTransportEnum(a *association, stub []byte) ([]byte, uint32) {
 }
 
 // joinInformation is NetrGetJoinInformation (MS-WKST 3.2.4.15).
-func joinInformation(a *association, _ []byte) ([]byte, uint32) {
+func joinInformation(a *association, _ dcerpc.Stub) ([]byte, uint32) {
 	if a.caller.Anonymous {
 		return wkssvc.EncodeJoinInformation("", wkssvc.JoinUnknown, wkssvc.AccessDenied), 0
 	}

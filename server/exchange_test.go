@@ -367,3 +367,14 @@ func TestAdministratorsSeeAndClose(t *testing.T) {
 		t.Fatal("the connection is still there")
 	}
 }
+
+// A pipe's name is the name alone [MS-SMB2] 2.2.13.
+func TestPipeNames(t *testing.T) {
+	_, addr := startServer(t, nil)
+	p := connect(t, addr, Dialect311, "alice")
+	expect(t, "mount", p.mount(IPC), ntstatus.Success)
+	for name, want := range map[string]ntstatus.Status{"echo": ntstatus.Success, "ECHO": ntstatus.Success,
+		`\echo`: ntstatus.ObjectNameNotFound, `pipe\echo`: ntstatus.ObjectNameNotFound, "": ntstatus.ObjectNameNotFound} {
+		expect(t, name, p.do(smb2.CommandCreate, createOf(name), nil), want)
+	}
+}

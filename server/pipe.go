@@ -204,8 +204,8 @@ func (r *request) pull(max int, answer func(status ntstatus.Status, data []byte)
 
 // pipeCreate is [MS-SMB2] 3.3.5.9 for a named pipe.
 func pipeCreate(r *request, req *smb2.CreateRequest) {
+	// [MS-SMB2] 2.2.13: the name comes without \pipe\; with a backslash it is another's.
 	name := strings.ToLower(dtyp.DecodeUTF16(req.Name))
-	name = strings.TrimPrefix(strings.TrimPrefix(name, `\`), `pipe\`)
 	s := r.server()
 	who := r.session.identity.Load()
 	if s.cfg.Pipes == nil || name == "" {

@@ -11,7 +11,8 @@ import (
 	"gabion/server/object"
 )
 
-// Share is a Share [MS-SMB2] 3.3.1.6. It does not change once it is added.
+// Share is a Share [MS-SMB2] 3.3.1.6. Once it is added only its ShareSettings change,
+// by Change.
 type Share struct {
 	Name    string
 	Comment string
@@ -26,15 +27,38 @@ type Share struct {
 	ForceLevelII           bool // Share.ForceLevel2Oplock
 	// Caching is Share.CscFlags; hosts of virtual machines want NO_CACHING.
 	Caching CachingPolicy
-	MaxUses int // 0: no limit
-	// Security is Share.ConnectSecurity and Share.FileSecurity: who may connect, and
-	// what access they have at most. Nil lets every authenticated user do everything.
+	MaxUses int
+	// Security is that of ShareSettings at the start.
 	Security *dtyp.SecurityDescriptor
+
+	changed atomic.Pointer[ShareSettings]
 
 	uses    atomic.Int64
 	records atomic.Uint64 // the last store.Pos of a record of a persistent open
 	removed atomic.Bool
 }
+
+// ShareSettings are what of a share may change while clients are connected. They count
+// from the next TREE_CONNECT.
+type ShareSettings struct {
+	Comment string
+	Caching CachingPolicy
+	MaxUses int // 0: no limit
+	// Security is Share.ConnectSecurity and Share.FileSecurity: who may connect, and
+	// what access they have at most. Nil lets every authenticated user do everything.
+	Security *dtyp.SecurityDescriptor
+}
+
+// Settings are the present ones.
+func (s *Share) Settings() ShareSettings {
+	if c := s.changed.Load(); c != nil {
+		return *c
+	}
+	return ShareSettings{Comment: s.Comment, Caching: s.Caching, MaxUses: s.MaxUses, Security: s.Security}
+}
+
+// Change puts others in their place.
+func (s *Share) Change(to ShareSettings) { s.changed.Store(&to) }
 
 // CachingPolicy is what clients are told about offline use.
 type CachingPolicy uint8

@@ -45,7 +45,7 @@ func treeConnect(r *request) {
 	}
 	t := &tree{session: r.session, share: sh, created: time.Now(), maximalAccess: sh.access(as.share)}
 	t.scoped.Store(as)
-	if sh.uses.Add(1) > int64(sh.MaxUses) && sh.MaxUses > 0 {
+	if limit := sh.Settings().MaxUses; sh.uses.Add(1) > int64(limit) && limit > 0 {
 		sh.uses.Add(-1)
 		r.fail(ntstatus.RequestNotAccepted)
 		return
@@ -82,7 +82,7 @@ func (s *Server) mayConnect(r *request, sh *Share, who *Identity, as *auth.Token
 	switch {
 	case encrypted && !(who.Anonymous && sh.IsPipe()) && (!c.dialect.Is3x() || !c.canEncrypt() || !r.session.keys.canSeal()):
 		return ntstatus.AccessDenied
-	case who.Anonymous && !sh.IsPipe() && sh.Security == nil:
+	case who.Anonymous && !sh.IsPipe() && sh.Settings().Security == nil:
 		return ntstatus.AccessDenied
 	case sh.access(as) == 0:
 		return ntstatus.AccessDenied
@@ -96,8 +96,8 @@ func (sh *Share) access(who *auth.Token) uint32 {
 		return ipcAccess
 	}
 	granted := uint32(dtyp.FileAllAccess)
-	if sh.Security != nil {
-		granted = shareAccess(who, sh.Security)
+	if sd := sh.Settings().Security; sd != nil {
+		granted = shareAccess(who, sd)
 	}
 	if sh.ReadOnly {
 		granted &= uint32(dtyp.FileGenericRead | dtyp.FileGenericExecute)
@@ -118,7 +118,7 @@ func (s *Server) treeConnectResponse(c *conn, t *tree) *smb2.TreeConnectResponse
 		return resp
 	}
 	resp.ShareFlags = [...]smb2.ShareFlags{CacheNone: smb2.ShareFlagNoCaching, CacheManual: smb2.ShareFlagManualCaching,
-		CacheAuto: smb2.ShareFlagAutoCaching, CachePrograms: smb2.ShareFlagVDOCaching}[sh.Caching]
+		CacheAuto: smb2.ShareFlagAutoCaching, CachePrograms: smb2.ShareFlagVDOCaching}[sh.Settings().Caching]
 	if sh.AccessBasedEnumeration {
 		resp.ShareFlags |= smb2.ShareFlagAccessBasedDirectoryEnum
 	}

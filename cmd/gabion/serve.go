@@ -207,13 +207,14 @@ func (a *array) openServer() error {
 		return fmt.Errorf("audit log: %w", err)
 	}
 	auditor := audit.New(a.audit, a.identity.roles, a.log)
+	pipes := &rpc.Host{Name: name, Workgroup: "WORKGROUP", Comment: "Gabion storage array", Started: started,
+		Users: a.users, Directory: a.identity.names.Directory, Authenticator: a.identity.acceptor, Roles: a.identity.roles, Audit: auditor}
 	a.srv, err = server.New(server.Config{
 		Name: name, GUID: a.volume.Info().GUID,
 		Capabilities: server.DefaultCapabilities.With(server.CapPersistentHandles),
 		Signing:      a.signing, Encryption: a.encryption, Anonymous: a.TestMode, TestMode: a.TestMode,
 		Auth: server.Accepting(a.identity.acceptor), Roles: a.identity.roles, Audit: auditor,
-		Pipes: &rpc.Host{Name: name, Workgroup: "WORKGROUP", Comment: "Gabion storage array", Started: started,
-			Users: a.users, Authenticator: a.identity.acceptor},
+		Pipes:   pipes,
 		Log:     a.log,
 		Metrics: registry,
 	})
@@ -255,6 +256,7 @@ func (a *array) openServer() error {
 		Check:   a.check,
 		Stats:   func() any { return a.volume.Stats() },
 	}
+	pipes.Editor = admin.RemoteShares{System: a.system}
 	return nil
 }
 

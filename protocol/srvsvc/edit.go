@@ -54,8 +54,75 @@ func readShare(r *dcerpc.Reader, level uint32, s *Share) {
 	}
 }
 
-// DecodeShareName reads NetrShareDel, NetrShareDelSticky and the head of
-// NetrShareSetInfo.
+// ShareParts are members of a Share that NetrShareSetInfo changes.
+type ShareParts uint8
+
+const (
+	PartRemark ShareParts = 1 << iota
+	PartMaxUses
+	PartSecurity
+	PartFlags
+	PartNone // a level that can be set, and sets nothing
+)
+
+// shareParts are what the levels of NetrShareSetInfo change; others cannot be set.
+var shareParts = map[uint32]ShareParts{
+	1: PartRemark, 2: PartRemark | PartMaxUses, 502: PartRemark | PartMaxUses | PartSecurity,
+	503: PartRemark | PartMaxUses | PartSecurity, 1004: PartRemark, 1005: PartFlags, 1006: PartMaxUses, 1501: PartSecurity,
+}
+
+// DecodeShareSetInfo reads NetrShareSetInfo (MS-SRVS 3.1.4.11). parts is 0 for a level
+// that cannot be set; a descriptor of no bytes is no part.
+func DecodeShareSetInfo(stub dcerpc.Stub) (name string, s Share, parts ShareParts, err error) {
+	r := stub.Reader()
+	r.OptString()
+	name = r.String()
+	level := r.Uint32()
+	if sw := r.Uint32(); sw != level {
+		r.Fail("union switch %d at level %d", sw, level)
+	}
+	parts = shareParts[level]
+	if parts == 0 {
+		return name, s, 0, r.Err()
+	}
+	if !r.Pointer() {
+		r.Fail("no share")
+	}
+	switch level {
+	case 1:
+		present := r.Pointer()
+		s.Type = r.Uint32()
+		remark := r.Pointer()
+		if present {
+			s.Name = r.String()
+		}
+		if remark {
+			s.Remark = r.String()
+		}
+	case 1004:
+		s.Remark, _ = r.OptString()
+	case 1005:
+		s.Flags = r.Uint32()
+	case 1006:
+		s.MaxUses = r.Uint32()
+	case 1501:
+		r.Uint32()
+		if r.Pointer() {
+			s.Security = append([]byte(nil), r.Bytes(r.Count(1))...)
+		}
+	default:
+		readShare(r, level, &s)
+	}
+	if len(s.Security) == 0 {
+		parts &^= PartSecurity
+		if level == 1501 {
+			parts = PartNone
+		}
+	}
+	return name, s, parts, r.Err()
+}
+
+// DecodeShareName reads NetrShareDel, NetrShareDelSticky and NetrShareCheck.
 func DecodeShareName(stub dcerpc.Stub) (name string, err error) {
 	r := stub.Reader()
 	r.OptString()

@@ -97,6 +97,7 @@ func FuzzEdits(f *testing.F) {
 	f.Add(addStub(503, []byte{1, 2, 3}))
 	f.Fuzz(func(t *testing.T, stub []byte) {
 		DecodeShareAdd(dcerpc.Stub{Data: stub})
+		DecodeShareSetInfo(dcerpc.Stub{Data: stub})
 		DecodeShareName(dcerpc.Stub{Data: stub})
 		DecodeName(dcerpc.Stub{Data: stub})
 		DecodeNameCompare(dcerpc.Stub{Data: stub})

@@ -30,6 +30,11 @@ type ShareSpec struct {
 	Allow    []string `json:"allow"` // principals; empty lets every authenticated user in
 	// Snapshot is the one that a read-only share shows; "" is the volume as it is now.
 	Snapshot string `json:"snapshot,omitempty"`
+	// Set with Windows' tools only: the descriptor as SDDL, which stands instead of Allow,
+	// how many clients may connect, and what they are told to cache.
+	Security string               `json:"security,omitempty"`
+	MaxUses  int                  `json:"max_uses,omitempty"`
+	Caching  server.CachingPolicy `json:"caching,omitempty"`
 }
 
 // ParseShare reads NAME[,option…] with the options path=DIR, ca, encrypt,
@@ -70,8 +75,9 @@ type ShareBook struct {
 	vol   *object.Volume
 	names *auth.Names
 
-	mu    sync.Mutex // guards specs
-	specs map[string]ShareSpec
+	editing sync.Mutex // serialises Change; taken before mu
+	mu      sync.Mutex // guards specs; never held while the store is waited for
+	specs   map[string]ShareSpec
 }
 
 // OpenShareBook adds the given shares, and the kept ones unless one of the same
@@ -170,6 +176,33 @@ func (b *ShareBook) Add(s ShareSpec) error {
 	return b.keep(s)
 }
 
+// Change changes what of a share may change while clients are connected, now and for the
+// starts to come.
+func (b *ShareBook) Change(name string, change func(*server.ShareSettings)) error {
+	b.editing.Lock()
+	defer b.editing.Unlock()
+	s, known := b.Find(name)
+	sh := b.srv.Share(name)
+	if !known || sh == nil {
+		return fmt.Errorf("share %q: %w", name, server.ErrNoShare)
+	}
+	to := sh.Settings()
+	had := to.Security
+	change(&to)
+	s.Comment, s.MaxUses, s.Caching = to.Comment, to.MaxUses, to.Caching
+	if to.Security != had {
+		s.Security = to.Security.SDDL()
+	}
+	if err := b.keep(s); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.specs[strings.ToUpper(name)] = s
+	b.mu.Unlock()
+	sh.Change(to)
+	return nil
+}
+
 // Remove takes a share away; its files stay.
 func (b *ShareBook) Remove(name string) error {
 	sh := b.srv.Share(name)
@@ -195,7 +228,7 @@ func (b *ShareBook) serve(s ShareSpec) error {
 	}
 	err = b.srv.AddShare(&server.Share{
 		Name: s.Name, Comment: s.Comment, Tree: tree, ContinuouslyAvailable: s.CA, Encrypt: s.Encrypt,
-		ReadOnly: s.ReadOnly, AccessBasedEnumeration: s.ABE, Security: sd,
+		ReadOnly: s.ReadOnly, AccessBasedEnumeration: s.ABE, Security: sd, MaxUses: s.MaxUses, Caching: s.Caching,
 	})
 	if err != nil {
 		tree.Close()
@@ -276,6 +309,9 @@ func (b *ShareBook) makeFolder(path string) error {
 
 // security is the share's descriptor: who may connect.
 func (b *ShareBook) security(s ShareSpec) (*dtyp.SecurityDescriptor, error) {
+	if s.Security != "" {
+		return dtyp.ParseSDDL(s.Security, dtyp.SID{})
+	}
 	if len(s.Allow) == 0 {
 		return nil, nil
 	}

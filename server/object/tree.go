@@ -35,6 +35,9 @@ type Tree struct {
 // Volume returns the volume the tree shows.
 func (t *Tree) Volume() *Volume { return t.vol }
 
+// Path is the tree's root, relative to the volume's.
+func (t *Tree) Path() string { return t.prefix }
+
 // Options returns what the tree was made with.
 func (t *Tree) Options() TreeOptions { return t.opt }
 

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"context"
 	"strings"
 
 	"gabion/auth"
@@ -8,14 +9,14 @@ import (
 	"gabion/protocol/lsarpc"
 )
 
-// Accounts are what this server knows of names and SIDs: the well-known ones
-// and its own users. It knows none of a domain's; their owner, the domain's
-// controller, is whom clients ask for those.
+// Accounts are what this server knows of names and SIDs: the well-known ones, its
+// own users and, by asking a controller as any member does, those of its domain.
 type Accounts struct {
 	// Domain is the name in front of the server's users, its own.
 	Domain string
-	// Users may be nil.
-	Users *auth.Users
+	// Users and Directory may be nil.
+	Users     *auth.Users
+	Directory auth.Directory
 }
 
 // SID is what the server's users' SIDs begin with.
@@ -27,7 +28,7 @@ func (a *Accounts) SID() dtyp.SID {
 }
 
 // ByName finds an account by "name", "DOMAIN\name" or "name@domain".
-func (a *Accounts) ByName(text string) lsarpc.Account {
+func (a *Accounts) ByName(ctx context.Context, text string) lsarpc.Account {
 	text = strings.TrimSuffix(text, `\`) // "BUILTIN\" is the domain itself
 	domain, name, qualified := strings.Cut(text, `\`)
 	if !qualified {
@@ -51,21 +52,42 @@ func (a *Accounts) ByName(text string) lsarpc.Account {
 			return wellKnown(w)
 		}
 	}
+	if a.Directory != nil && name != "" && (!own || !qualified) {
+		if strings.Contains(text, "@") {
+			domain, name = "", text // a user principal name
+		}
+		if p, err := a.Directory.ByName(ctx, domain, name); err == nil {
+			return ofDomain(p)
+		}
+	}
 	return lsarpc.Account{Use: dtyp.SIDTypeUnknown}
 }
 
+// ofDomain is an account that the directory found.
+func ofDomain(p auth.Principal) lsarpc.Account {
+	return lsarpc.Account{SID: p.SID, Name: p.Name, Domain: p.Domain, DomainSID: p.SID.Domain(), Use: p.Use}
+}
+
 // BySID finds an account by its SID.
-func (a *Accounts) BySID(sid dtyp.SID) lsarpc.Account {
+func (a *Accounts) BySID(ctx context.Context, sid dtyp.SID) lsarpc.Account {
 	for i := range dtyp.WellKnownSIDs {
 		if w := &dtyp.WellKnownSIDs[i]; w.SID == sid {
 			return wellKnown(w)
 		}
 	}
 	unknown := lsarpc.Account{SID: sid, Use: dtyp.SIDTypeUnknown}
-	if a.Users == nil || sid.IsZero() {
+	if sid.IsZero() {
 		return unknown
 	}
 	machine := a.SID()
+	if a.Directory != nil && sid.Domain() != machine {
+		if p, err := a.Directory.BySID(ctx, sid); err == nil {
+			return ofDomain(p)
+		}
+	}
+	if a.Users == nil {
+		return unknown
+	}
 	if sid == machine {
 		return lsarpc.Account{SID: sid, Domain: a.Domain, DomainSID: sid, Use: dtyp.SIDTypeDomain}
 	}

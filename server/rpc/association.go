@@ -26,6 +26,7 @@ type association struct {
 	bound    bool
 
 	authenticator Authenticator // nil: callers are who the pipe's session says
+	callerOf      func(t *auth.Token, from string) Caller
 	security      security
 
 	call *call // request being reassembled
@@ -86,7 +87,10 @@ func (a *association) feed(frag []byte) (out [][]byte, ok bool) {
 // identify makes who the caller from now on.
 func (a *association) identify(who *auth.Identity) {
 	if who != nil {
-		a.caller = callerOf(who.Token())
+		a.caller = a.callerOf(who.Token(), a.caller.From)
+		if len(who.Delegated) > 0 {
+			a.backend.Delegated(who, a.caller.From)
+		}
 	}
 }
 

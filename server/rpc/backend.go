@@ -1,8 +1,10 @@
 package rpc
 
 import (
+	"context"
 	"time"
 
+	"gabion/auth"
 	"gabion/protocol/dtyp"
 	"gabion/protocol/lsarpc"
 	"gabion/protocol/srvsvc"
@@ -23,17 +25,20 @@ type Backend interface {
 	// CloseSessions closes those of a client and user, "" meaning any, and
 	// returns how many there were.
 	CloseSessions(client, user string) int
-	// AddShare and RemoveShare change the list of shares for good; they return a
-	// code of package srvsvc.
-	AddShare(s srvsvc.Share) uint32
-	RemoveShare(name string) uint32
+	// AddShare, ChangeShare and RemoveShare change shares for good; they return a code
+	// of package srvsvc. ChangeShare takes over the parts of a share that parts names.
+	AddShare(caller Caller, s srvsvc.Share) uint32
+	ChangeShare(caller Caller, name string, s srvsvc.Share, parts srvsvc.ShareParts) uint32
+	RemoveShare(caller Caller, name string) uint32
+	// Delegated hears of a caller whom a service acts for.
+	Delegated(who *auth.Identity, from string)
 	Transports() []srvsvc.Transport
 	// Policy describes the domains that accounts are of.
 	Policy() lsarpc.Policy
 	// LookupName and LookupSID find an account; its Use is SIDTypeUnknown if there
 	// is none.
-	LookupName(name string) lsarpc.Account
-	LookupSID(sid dtyp.SID) lsarpc.Account
+	LookupName(ctx context.Context, name string) lsarpc.Account
+	LookupSID(ctx context.Context, sid dtyp.SID) lsarpc.Account
 }
 
 // Caller is who opened the pipe.
@@ -41,7 +46,14 @@ type Caller struct {
 	User   string
 	Domain string
 	SID    dtyp.SID
-	// Administrator may list and close what belongs to others.
-	Administrator bool
-	Anonymous     bool
+	From   string // address
+	// Roles are those held on the array, Windows' administrators and operators.
+	Roles     auth.RoleSet
+	Anonymous bool
 }
+
+// looks reports whether the caller may see what belongs to others.
+func (c *Caller) looks() bool { return c.Roles.Has(auth.RoleReadOnly) }
+
+// manages reports whether the caller may close it, and change shares.
+func (c *Caller) manages() bool { return c.Roles.Has(auth.RoleStorageAdmin) }

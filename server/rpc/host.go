@@ -1,7 +1,11 @@
 package rpc
 
 import (
+	"context"
 	"errors"
+	"math"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,36 +28,45 @@ type Host struct {
 	// Authenticator serves callers that authenticate at RPC's own level, as backup
 	// products do; nil refuses that, and callers are who their session is.
 	Authenticator Authenticator
-	// Editor lets administrators add and remove shares; nil refuses them.
+	// Roles tell what callers may do; nil means those that a new volume grants.
+	Roles *auth.Roles
+	// Directory finds the accounts of the array's domain; nil if it is in none.
+	Directory auth.Directory
+	// Audit hears of callers whom a service acts for; nil: nobody does.
+	Audit server.Auditor
+	// Editor lets administrators add, change and remove shares; nil refuses them.
 	Editor ShareEditor
 }
 
-// ShareEditor makes and removes shares for good. Its errors are, or wrap,
+// ShareEditor makes, changes and removes shares for good. Its errors are, or wrap,
 // server.ErrShareExists and server.ErrNoShare where those are the reason.
 type ShareEditor interface {
 	// AddShare shares the folder path of the volume, "" for all of it.
-	AddShare(name, path, comment string) error
-	RemoveShare(name string) error
+	AddShare(by Caller, name, path string, s server.ShareSettings) error
+	ChangeShare(by Caller, name string, change func(*server.ShareSettings)) error
+	RemoveShare(by Caller, name string) error
 }
 
-func (h *Host) accounts() *Accounts { return &Accounts{Domain: h.Name, Users: h.Users} }
+func (h *Host) accounts() *Accounts {
+	return &Accounts{Domain: h.Name, Users: h.Users, Directory: h.Directory}
+}
 
 // Open opens a pipe for a client.
 func (h *Host) Open(name string, from server.PipeCaller) (server.Pipe, error) {
 	if !pipeExists(name) {
 		return nil, ntstatus.ObjectNameNotFound
 	}
-	caller := Caller{Anonymous: true}
+	caller := Caller{Anonymous: true, From: from.Client}
 	if who := from.Identity; who != nil && who.Token != nil {
-		caller = callerOf(who.Token)
+		caller = h.caller(who.Token, from.Client)
 	}
 	p := newPipe(name, array{h, from.Server}, caller)
-	p.a.authenticator = h.Authenticator
+	p.a.authenticator, p.a.callerOf = h.Authenticator, h.caller
 	return p, nil
 }
 
-func callerOf(t *auth.Token) Caller {
-	return Caller{User: t.Name, Domain: t.Domain, SID: t.User, Administrator: t.IsAdministrator(), Anonymous: t.Anonymous}
+func (h *Host) caller(t *auth.Token, from string) Caller {
+	return Caller{User: t.Name, Domain: t.Domain, SID: t.User, From: from, Roles: h.Roles.Held(t, auth.Array), Anonymous: t.Anonymous}
 }
 
 func newPipe(name string, b Backend, caller Caller) *pipe {
@@ -84,23 +97,29 @@ func (a array) Policy() lsarpc.Policy {
 	return lsarpc.Policy{AccountDomain: a.h.Name, AccountSID: a.h.accounts().SID(), PrimaryDomain: a.h.Workgroup}
 }
 
-func (a array) LookupName(name string) lsarpc.Account { return a.h.accounts().ByName(name) }
-func (a array) LookupSID(sid dtyp.SID) lsarpc.Account { return a.h.accounts().BySID(sid) }
+func (a array) LookupName(ctx context.Context, name string) lsarpc.Account {
+	return a.h.accounts().ByName(ctx, name)
+}
+
+func (a array) LookupSID(ctx context.Context, sid dtyp.SID) lsarpc.Account {
+	return a.h.accounts().BySID(ctx, sid)
+}
 
 func (a array) Shares(Caller) []srvsvc.Share {
 	var list []srvsvc.Share
 	for _, sh := range a.s.Shares() {
-		s := srvsvc.Share{Name: sh.Name, Remark: sh.Comment, MaxUses: srvsvc.Unlimited, Uses: uint32(sh.Uses())}
-		if sh.MaxUses > 0 {
-			s.MaxUses = uint32(sh.MaxUses)
+		set := sh.Settings()
+		s := srvsvc.Share{Name: sh.Name, Remark: set.Comment, MaxUses: srvsvc.Unlimited, Uses: uint32(sh.Uses()), Flags: shareFlags(sh, &set)}
+		if set.MaxUses > 0 {
+			s.MaxUses = uint32(set.MaxUses)
 		}
 		if sh.IsPipe() {
 			s.Type = srvsvc.TypeIPC | srvsvc.TypeSpecial
 		} else {
-			s.Path = drive + sh.Name
+			s.Path = drive + sh.Tree.Path()
 		}
-		if sh.Security != nil {
-			s.Security = sh.Security.Append(nil)
+		if set.Security != nil {
+			s.Security = set.Security.Append(nil)
 		}
 		list = append(list, s)
 	}
@@ -126,13 +145,21 @@ func (a array) Files() []srvsvc.File {
 	for _, o := range a.s.Opens() {
 		path := o.Path
 		if !o.Pipe {
-			path = drive + o.Share + `\` + o.Path
+			path = a.onDrive(o.Share, o.Path)
 		}
 		list = append(list, srvsvc.File{
 			ID: uint32(o.ID), Permissions: filePermissions(uint32(o.Access)), Locks: uint32(o.Locks), Path: path, User: account(o.User),
 		})
 	}
 	return list
+}
+
+// onDrive is the path of a share's file as its volume has it.
+func (a array) onDrive(share, path string) string {
+	if sh := a.s.Share(share); sh != nil && !sh.IsPipe() && sh.Tree.Path() != "" {
+		path = sh.Tree.Path() + `\` + path
+	}
+	return drive + path
 }
 
 // filePermissions is fi3_permissions (MS-SRVS 2.2.4.7): read, write, create.
@@ -194,25 +221,92 @@ func (a array) CloseSessions(client, user string) (n int) {
 // who administer Windows servers.
 const drive = `C:\`
 
-// AddShare is the array's part of NetrShareAdd. Permissions and limits of shares are
-// not set this way.
-func (a array) AddShare(s srvsvc.Share) uint32 {
+// Flags of a share (MS-SRVS 2.2.4.29).
+const (
+	flagForceLevelII = 0x1000
+	flagAccessBased  = 0x0800
+	flagEncrypt      = 0x8000
+	flagCaching      = 0x0030 // two bits: manual, automatic, programs, none
+)
+
+var cachingFlags = [...]uint32{server.CacheManual: 0x00, server.CacheAuto: 0x10, server.CachePrograms: 0x20, server.CacheNone: 0x30}
+
+func shareFlags(sh *server.Share, set *server.ShareSettings) uint32 {
+	flags := cachingFlags[set.Caching]
+	for bit, on := range map[uint32]bool{flagForceLevelII: sh.ForceLevelII, flagAccessBased: sh.AccessBasedEnumeration, flagEncrypt: sh.Encrypt} {
+		if on {
+			flags |= bit
+		}
+	}
+	return flags
+}
+
+// AddShare is the array's part of NetrShareAdd.
+func (a array) AddShare(by Caller, s srvsvc.Share) uint32 {
 	path, ok := strings.CutPrefix(s.Path, drive)
 	switch {
-	case a.h.Editor == nil || s.Security != nil || s.MaxUses != srvsvc.Unlimited && s.MaxUses != 0:
+	case a.h.Editor == nil:
 		return srvsvc.NotSupported
 	case !ok:
 		return srvsvc.InvalidParameter
 	}
-	return editResult(a.h.Editor.AddShare(s.Name, path, s.Remark))
+	var set server.ShareSettings
+	takeParts(&set, &s, srvsvc.PartRemark|srvsvc.PartMaxUses|srvsvc.PartSecurity)
+	return editResult(a.h.Editor.AddShare(by, s.Name, path, set))
+}
+
+// ChangeShare is the array's part of NetrShareSetInfo. Of the flags only those about
+// caching can change while clients are connected.
+func (a array) ChangeShare(by Caller, name string, s srvsvc.Share, parts srvsvc.ShareParts) uint32 {
+	sh := a.s.Share(name)
+	switch {
+	case a.h.Editor == nil || sh != nil && sh.IsPipe():
+		return srvsvc.NotSupported
+	case sh == nil:
+		return srvsvc.NetNameMissing
+	}
+	if set := sh.Settings(); parts&srvsvc.PartFlags != 0 && (shareFlags(sh, &set)^s.Flags)&^flagCaching != 0 {
+		return srvsvc.NotSupported
+	}
+	return editResult(a.h.Editor.ChangeShare(by, name, func(set *server.ShareSettings) { takeParts(set, &s, parts) }))
+}
+
+// takeParts takes parts of a share, whose descriptor has been checked.
+func takeParts(set *server.ShareSettings, s *srvsvc.Share, parts srvsvc.ShareParts) {
+	if parts&srvsvc.PartRemark != 0 {
+		set.Comment = s.Remark
+	}
+	if parts&srvsvc.PartMaxUses != 0 {
+		set.MaxUses = 0
+		if s.MaxUses != srvsvc.Unlimited {
+			set.MaxUses = int(min(s.MaxUses, math.MaxInt32))
+		}
+	}
+	if parts&srvsvc.PartFlags != 0 {
+		set.Caching = server.CachingPolicy(slices.Index(cachingFlags[:], s.Flags&flagCaching))
+	}
+	if parts&srvsvc.PartSecurity != 0 && len(s.Security) != 0 {
+		if sd, err := dtyp.DecodeSecurityDescriptor(s.Security); err == nil {
+			set.Security = sd
+		}
+	}
 }
 
 // RemoveShare is the array's part of NetrShareDel.
-func (a array) RemoveShare(name string) uint32 {
+func (a array) RemoveShare(by Caller, name string) uint32 {
 	if a.h.Editor == nil {
 		return srvsvc.NotSupported
 	}
-	return editResult(a.h.Editor.RemoveShare(name))
+	return editResult(a.h.Editor.RemoveShare(by, name))
+}
+
+// Delegated is told to the audit log.
+func (a array) Delegated(who *auth.Identity, from string) {
+	if a.h.Audit == nil {
+		return
+	}
+	addr, _ := netip.ParseAddr(from)
+	a.h.Audit.DelegatedLogon(&server.Identity{Token: who.Token(), User: who.Name(), Delegated: who.Delegated}, netip.AddrPortFrom(addr, 0))
 }
 
 func editResult(err error) uint32 {

@@ -1,10 +1,12 @@
 package rpc
 
 import (
+	"context"
 	"gabion/protocol/dcerpc"
 	"gabion/protocol/dtyp"
 	"gabion/protocol/lsarpc"
 	"gabion/protocol/ntstatus"
+	"time"
 )
 
 var lsarpcOps = map[uint16]operation{
@@ -85,6 +87,10 @@ func getUserName(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	return lsarpc.EncodeGetUserName(a.caller.User, a.caller.Domain, withDomain, ntstatus.Success), 0
 }
 
+// lookUpTime is how long one call may ask the domain; what is not found until then
+// stays unmapped.
+const lookUpTime = 10 * time.Second
+
 // lookupNames is LsarLookupNames and its later forms (MS-LSAT 3.1.4.5 to 3.1.4.8).
 // The fourth has no handle and is for domain members' secure channels only, which
 // do not come over a pipe.
@@ -99,9 +105,11 @@ func lookupNames(form lsarpc.Form) operation {
 		case !a.policies[q.Handle]:
 			return nil, dcerpc.FaultContextMismatch
 		}
+		ctx, cancel := context.WithTimeout(context.Background(), lookUpTime)
+		defer cancel()
 		list := make([]lsarpc.Account, len(q.Names))
 		for i, n := range q.Names {
-			list[i] = a.backend.LookupName(n)
+			list[i] = a.backend.LookupName(ctx, n)
 		}
 		return lsarpc.EncodeLookupNames(form, list, mappedStatus(list)), 0
 	}
@@ -119,9 +127,11 @@ func lookupSids(form lsarpc.Form) operation {
 		case !a.policies[q.Handle]:
 			return nil, dcerpc.FaultContextMismatch
 		}
+		ctx, cancel := context.WithTimeout(context.Background(), lookUpTime)
+		defer cancel()
 		list := make([]lsarpc.Account, len(q.SIDs))
 		for i, s := range q.SIDs {
-			list[i] = a.backend.LookupSID(s)
+			list[i] = a.backend.LookupSID(ctx, s)
 		}
 		return lsarpc.EncodeLookupSids(form, list, mappedStatus(list)), 0
 	}

@@ -35,18 +35,18 @@ func TestAccounts(t *testing.T) {
 		{"nobody", dtyp.SID{}, dtyp.SIDTypeUnknown}, {`OTHER\bob`, dtyp.SID{}, dtyp.SIDTypeUnknown},
 		{`NT AUTHORITY\BOGUS`, dtyp.SID{}, dtyp.SIDTypeUnknown},
 	} {
-		got := a.ByName(c.name)
+		got := a.ByName(t.Context(), c.name)
 		if got.SID != c.sid || got.Use != c.use {
 			t.Errorf("%q: %+v", c.name, got)
 		}
 		if c.use == dtyp.SIDTypeUnknown {
 			continue
 		}
-		if back := a.BySID(c.sid); back.SID != c.sid || back.Use != c.use || back.Name != got.Name || back.Domain != got.Domain {
+		if back := a.BySID(t.Context(), c.sid); back.SID != c.sid || back.Use != c.use || back.Name != got.Name || back.Domain != got.Domain {
 			t.Errorf("%v: %+v", c.sid, back)
 		}
 	}
-	gone := a.BySID(users.Machine().WithRID(9999))
+	gone := a.BySID(t.Context(), users.Machine().WithRID(9999))
 	if gone.Use != dtyp.SIDTypeUnknown || gone.Domain != "ARRAY" {
 		t.Errorf("a removed user: %+v", gone)
 	}
@@ -95,16 +95,37 @@ func TestPolicyHandlesBelongToTheirAssociation(t *testing.T) {
 	}
 }
 
-func TestOnlyAdministratorsEditShares(t *testing.T) {
-	user := &association{backend: fakeArray{}, caller: Caller{User: "bob"}}
+func TestRolesOnShares(t *testing.T) {
 	name, err := hex.DecodeString("00000000" + "02000000" + "00000000" + "02000000" + "78000000")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, fault := shareDel(user, dcerpc.Stub{Data: name}); fault != 0 || b[0] != srvsvc.AccessDenied {
-		t.Errorf("delete: %x, fault %#x", b, fault)
+	// Level 1006, no limit.
+	set := append(append([]byte(nil), name...), 0xee, 3, 0, 0, 0xee, 3, 0, 0, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff)
+	sessions, err := hex.DecodeString("00000000" + "00000000" + "00000000" + "0a000000" + "0a000000" + "00000000" + "ffffffff" + "00000000")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if b, fault := shareSetInfo(user, dcerpc.Stub{Data: name}); fault != 0 || b[len(b)-4] != srvsvc.AccessDenied {
-		t.Errorf("set: %x, fault %#x", b, fault)
+	for _, role := range append([]auth.Role{0}, auth.AllRoles...) {
+		var held auth.RoleSet
+		if role != 0 {
+			held = auth.RolesOf(role)
+		}
+		a := &association{backend: fakeArray{shares: []srvsvc.Share{{Name: "x"}}}, caller: Caller{User: "bob", Roles: held}}
+		for _, c := range []struct {
+			what string
+			op   operation
+			stub []byte
+			may  bool
+		}{
+			{"delete", shareDel, name, role >= auth.RoleStorageAdmin},
+			{"change", shareSetInfo, set, role >= auth.RoleStorageAdmin},
+			{"list sessions", sessionEnum, sessions, role == auth.RoleReadOnly || role >= auth.RoleBackupOperator},
+		} {
+			b, fault := c.op(a, dcerpc.Stub{Data: c.stub})
+			if fault != 0 || len(b) < 4 || (b[len(b)-4] != srvsvc.AccessDenied) != c.may {
+				t.Errorf("%s by %v: %x, fault %#x", c.what, role, b, fault)
+			}
+		}
 	}
 }

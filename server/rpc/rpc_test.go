@@ -1,9 +1,11 @@
 package rpc
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"gabion/auth"
 	"gabion/protocol/dcerpc"
 	"gabion/protocol/dtyp"
 	"gabion/protocol/lsarpc"
@@ -23,12 +25,20 @@ func (f fakeArray) Files() []srvsvc.File                   { return nil }
 func (f fakeArray) Connections(string) []srvsvc.Connection { return nil }
 func (f fakeArray) CloseFile(uint32) bool                  { return false }
 func (f fakeArray) CloseSessions(string, string) int       { return 0 }
-func (f fakeArray) AddShare(srvsvc.Share) uint32           { return srvsvc.NotSupported }
-func (f fakeArray) RemoveShare(string) uint32              { return srvsvc.NotSupported }
-func (f fakeArray) Transports() []srvsvc.Transport         { return nil }
-func (f fakeArray) Policy() lsarpc.Policy                  { return lsarpc.Policy{AccountDomain: "ARRAY"} }
-func (f fakeArray) LookupName(name string) lsarpc.Account  { return known.ByName(name) }
-func (f fakeArray) LookupSID(sid dtyp.SID) lsarpc.Account  { return known.BySID(sid) }
+func (f fakeArray) AddShare(Caller, srvsvc.Share) uint32   { return srvsvc.NotSupported }
+func (f fakeArray) ChangeShare(Caller, string, srvsvc.Share, srvsvc.ShareParts) uint32 {
+	return srvsvc.NotSupported
+}
+func (f fakeArray) RemoveShare(Caller, string) uint32 { return srvsvc.NotSupported }
+func (f fakeArray) Delegated(*auth.Identity, string)  {}
+func (f fakeArray) Transports() []srvsvc.Transport    { return nil }
+func (f fakeArray) Policy() lsarpc.Policy             { return lsarpc.Policy{AccountDomain: "ARRAY"} }
+func (f fakeArray) LookupName(ctx context.Context, name string) lsarpc.Account {
+	return known.ByName(ctx, name)
+}
+func (f fakeArray) LookupSID(ctx context.Context, sid dtyp.SID) lsarpc.Account {
+	return known.BySID(ctx, sid)
+}
 
 var known = Accounts{Domain: "ARRAY"}
 
@@ -139,7 +149,7 @@ func FuzzPipe(f *testing.F) {
 	f.Add(append(bindPDU(), requestPDU(3, srvsvc.OpShareEnum, shareEnumStub())...))
 	f.Add(append(bindPDU(), requestPDU(3, srvsvc.OpSessionEnum, shareEnumStub())...))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p := newPipe("srvsvc", fakeArray{[]srvsvc.Share{{Name: "a"}}}, Caller{Administrator: true})
+		p := newPipe("srvsvc", fakeArray{[]srvsvc.Share{{Name: "a"}}}, Caller{Roles: auth.RolesOf(auth.RoleSuperAdmin)})
 		_ = p.Write(b, func([]byte) {})
 	})
 }

@@ -149,7 +149,7 @@ func (c *rpcClient) call(opnum uint16, stub []byte, spoil func(pdu []byte)) (dce
 
 func newRPCClient(t *testing.T, level uint8, signHeader bool) *rpcClient {
 	p := newPipe("lsarpc", fakeArray{}, Caller{Anonymous: true})
-	p.a.authenticator = newAuthenticator(t)
+	p.a.authenticator, p.a.callerOf = newAuthenticator(t), new(Host).caller
 	return &rpcClient{t: t, pipe: p, level: level, signHeader: signHeader}
 }
 
@@ -166,7 +166,7 @@ func TestCallersProveThemselvesAtRPCLevel(t *testing.T) {
 					t.Fatalf("level %d, header %v: %v %x", level, signHeader, answer.Type, stub)
 				}
 			}
-			if !c.pipe.a.caller.Administrator {
+			if !c.pipe.a.caller.manages() {
 				t.Errorf("level %d: %+v", level, c.pipe.a.caller)
 			}
 		}

@@ -15,7 +15,7 @@ func shareAdd(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 		return nil, dcerpc.FaultBadStubData
 	}
 	switch {
-	case !a.caller.Administrator:
+	case !a.caller.manages():
 		return srvsvc.EncodeParmErr(0, srvsvc.AccessDenied), 0
 	case !known:
 		return srvsvc.EncodeParmErr(0, srvsvc.InvalidLevel), 0
@@ -23,7 +23,7 @@ func shareAdd(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	if parm := checkShare(&s); parm != 0 {
 		return srvsvc.EncodeParmErr(parm, srvsvc.InvalidParameter), 0
 	}
-	return srvsvc.EncodeParmErr(0, a.backend.AddShare(s)), 0
+	return srvsvc.EncodeParmErr(0, a.backend.AddShare(a.caller, s)), 0
 }
 
 // maxRemark is the longest comment of a share.
@@ -46,28 +46,39 @@ func checkShare(s *srvsvc.Share) uint32 {
 			return srvsvc.ParmPath
 		}
 	}
-	if s.Security != nil {
-		if _, err := dtyp.DecodeSecurityDescriptor(s.Security); err != nil {
-			return srvsvc.ParmSecurity
-		}
+	if !validSecurity(s.Security) {
+		return srvsvc.ParmSecurity
 	}
 	return 0
 }
 
-// shareSetInfo is NetrShareSetInfo (MS-SRVS 3.1.4.11). A share here does not
-// change once it is made.
+// shareSetInfo is NetrShareSetInfo (MS-SRVS 3.1.4.11).
 func shareSetInfo(a *association, stub dcerpc.Stub) ([]byte, uint32) {
-	name, err := srvsvc.DecodeShareName(stub)
+	name, s, parts, err := srvsvc.DecodeShareSetInfo(stub)
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
 	}
 	switch {
-	case !a.caller.Administrator:
+	case !a.caller.manages():
 		return srvsvc.EncodeParmErr(0, srvsvc.AccessDenied), 0
+	case parts == 0:
+		return srvsvc.EncodeParmErr(0, srvsvc.InvalidLevel), 0
 	case !a.hasShare(name):
 		return srvsvc.EncodeParmErr(0, srvsvc.NetNameMissing), 0
+	case dtyp.UTF16Len(s.Remark) > maxRemark:
+		return srvsvc.EncodeParmErr(srvsvc.ParmRemark, srvsvc.InvalidParameter), 0
+	case !validSecurity(s.Security):
+		return srvsvc.EncodeParmErr(srvsvc.ParmSecurity, srvsvc.InvalidParameter), 0
 	}
-	return srvsvc.EncodeParmErr(0, srvsvc.NotSupported), 0
+	return srvsvc.EncodeParmErr(0, a.backend.ChangeShare(a.caller, name, s, parts)), 0
+}
+
+func validSecurity(b []byte) bool {
+	if len(b) == 0 {
+		return true
+	}
+	_, err := dtyp.DecodeSecurityDescriptor(b)
+	return err == nil
 }
 
 func (a *association) hasShare(name string) bool {
@@ -85,10 +96,10 @@ func shareDel(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
 	}
-	if !a.caller.Administrator {
+	if !a.caller.manages() {
 		return srvsvc.EncodeResult(srvsvc.AccessDenied), 0
 	}
-	return srvsvc.EncodeResult(a.backend.RemoveShare(name)), 0
+	return srvsvc.EncodeResult(a.backend.RemoveShare(a.caller, name)), 0
 }
 
 // shareCheck is NetrShareCheck (MS-SRVS 3.1.4.16): is a share's path, or the

@@ -42,7 +42,7 @@ func shareEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
 	}
-	if adminShareLevel(q.Level) && !a.caller.Administrator {
+	if adminShareLevel(q.Level) && !a.caller.looks() {
 		return q.EncodeDenied(), 0
 	}
 	return q.EncodeShareEnum(a.backend.Shares(a.caller)), 0
@@ -55,7 +55,7 @@ func shareEnumSticky(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
 	}
-	if adminShareLevel(q.Level) && !a.caller.Administrator {
+	if adminShareLevel(q.Level) && !a.caller.looks() {
 		return q.EncodeDenied(), 0
 	}
 	return q.EncodeShareEnumSticky(a.backend.Shares(a.caller)), 0
@@ -67,7 +67,7 @@ func shareGetInfo(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
 	}
-	if (adminShareLevel(level) || level == 1501) && !a.caller.Administrator {
+	if (adminShareLevel(level) || level == 1501) && !a.caller.looks() {
 		return srvsvc.EncodeShareGetInfo(level, nil, srvsvc.AccessDenied), 0
 	}
 	shares := a.backend.Shares(a.caller)
@@ -87,7 +87,7 @@ func serverGetInfo(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	}
 	s := a.backend.Server()
 	result := uint32(srvsvc.Success)
-	if level == 102 && !a.caller.Administrator {
+	if level == 102 && !a.caller.looks() {
 		result = srvsvc.AccessDenied
 	}
 	return srvsvc.EncodeServerGetInfo(level, &s, result), 0
@@ -99,7 +99,7 @@ func diskEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
 	}
-	if !a.caller.Administrator {
+	if !a.caller.looks() {
 		return q.EncodeDiskEnum(nil, srvsvc.AccessDenied), 0
 	}
 	return q.EncodeDiskEnum([]string{"C:"}, srvsvc.Success), 0
@@ -117,7 +117,7 @@ func sessionEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
 	}
-	if !a.caller.Administrator {
+	if !a.caller.looks() {
 		return q.EncodeDenied(), 0
 	}
 	var list []srvsvc.Session
@@ -138,7 +138,7 @@ func sessionDel(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 		return nil, dcerpc.FaultBadStubData
 	}
 	switch {
-	case !a.caller.Administrator:
+	case !a.caller.manages():
 		return srvsvc.EncodeResult(srvsvc.AccessDenied), 0
 	case client == "" && user == "":
 		return srvsvc.EncodeResult(srvsvc.InvalidName), 0
@@ -154,7 +154,7 @@ func fileEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
 	}
-	if !a.caller.Administrator {
+	if !a.caller.looks() {
 		return q.EncodeDenied(), 0
 	}
 	var list []srvsvc.File
@@ -173,7 +173,7 @@ func fileGetInfo(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
 	}
-	if !a.caller.Administrator {
+	if !a.caller.looks() {
 		return srvsvc.EncodeFileGetInfo(level, nil, srvsvc.AccessDenied), 0
 	}
 	for _, f := range a.backend.Files() {
@@ -191,7 +191,7 @@ func fileClose(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 		return nil, dcerpc.FaultBadStubData
 	}
 	switch {
-	case !a.caller.Administrator:
+	case !a.caller.manages():
 		return srvsvc.EncodeResult(srvsvc.AccessDenied), 0
 	case !a.backend.CloseFile(id):
 		return srvsvc.EncodeResult(srvsvc.FileIDNotFound), 0
@@ -205,7 +205,7 @@ func connectionEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
 	}
-	if !a.caller.Administrator {
+	if !a.caller.looks() {
 		return q.EncodeDenied(), 0
 	}
 	return q.EncodeConnectionEnum(a.backend.Connections(strings.TrimLeft(q.Qualifier, `\`))), 0

@@ -21,7 +21,7 @@ func wkstaGetInfo(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	s := a.backend.Server()
 	w := wkssvc.Workstation{Name: s.Name, Group: a.backend.Workgroup(), Major: s.Major, Minor: s.Minor, LoggedOn: s.Users}
 	result := uint32(wkssvc.Success)
-	if level == 102 && !a.caller.Administrator {
+	if level == 102 && !a.caller.looks() {
 		result = wkssvc.AccessDenied
 	}
 	return wkssvc.EncodeGetInfo(level, &w, result), 0
@@ -34,7 +34,7 @@ func wkstaUserEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
 	}
-	if !a.caller.Administrator {
+	if !a.caller.looks() {
 		return q.EncodeUserEnum(nil, wkssvc.AccessDenied), 0
 	}
 	return q.EncodeUserEnum(nil, wkssvc.Success), 0

@@ -1,0 +1,187 @@
+package mclock
+
+import "time"
+
+// Rates are the numbers of a class. 0 means none, except for Weight, which is at least 1.
+type Rates struct {
+	Reservation uint64 // units per second
+	Limit       uint64 // units per second
+	Bandwidth   uint64 // bytes per second
+	Weight      uint32 // 1 to MaxWeight; DefaultWeight if 0
+}
+
+const (
+	DefaultWeight = 100
+	MaxWeight     = 1000
+
+	// slack is how far behind the clock a tag may be. It bounds what a class can get beyond
+	// its limit to 5 % of a second's worth.
+	slack = int64(50 * time.Millisecond)
+	// rootSlack is the same for the whole device, whose rate protects latency.
+	rootSlack = int64(5 * time.Millisecond)
+
+	// weightScale makes virtual time fine enough for whole numbers. At a million units a second
+	// of the least weight it lasts for a year.
+	weightScale = 1 << 18
+
+	second = int64(time.Second)
+)
+
+// Class is what shares an allocation. The zero value is ready for use.
+type Class struct {
+	rates Rates
+
+	limitTag, bandTag int64 // eligible from then on
+	reserveTag        int64
+	weightTag         int64 // virtual
+	now               int64 // virtual time of the flows among each other
+	flows             heap[*Flow]
+	count             int // queued requests
+	at                [orders]int
+}
+
+// Rates returns the class's numbers.
+func (c *Class) Rates() Rates { return c.rates }
+
+// Owes reports whether the class has had more than its limit allowed by now.
+func (c *Class) Owes(now int64) bool { return c.eligible() > now }
+
+// Queued is how many requests wait.
+func (c *Class) Queued() int { return c.count }
+
+func (c *Class) weight() int64 {
+	switch w := c.rates.Weight; {
+	case w == 0:
+		return DefaultWeight
+	case w > MaxWeight:
+		return MaxWeight
+	default:
+		return int64(w)
+	}
+}
+
+func (c *Class) eligible() int64 { return max(c.limitTag, c.bandTag) }
+
+func (c *Class) key(o order) int64 {
+	switch o {
+	case byWeight:
+		return c.weightTag
+	case byReservation:
+		return c.reserveTag
+	}
+	return c.eligible()
+}
+
+func (c *Class) place(o order) *int { return &c.at[o] }
+
+// wake prepares the tags of a class that had nothing queued.
+func (c *Class) wake(now int64) {
+	// Below 20 units a second the slack would be worth less than a unit, but let one go early.
+	if c.rates.Limit > 0 && int64(c.rates.Limit)*slack < second {
+		c.limitTag = max(c.limitTag, now)
+	}
+}
+
+// charge moves the tags on for what is served at now.
+func (c *Class) charge(now int64, r *Request, reserved bool) {
+	if c.rates.Limit > 0 {
+		c.limitTag = max(c.limitTag, now-slack) + int64(r.Units)*second/int64(c.rates.Limit)
+	}
+	if c.rates.Bandwidth > 0 {
+		c.bandTag = max(c.bandTag, now-slack) + perSecond(int64(r.Bytes), int64(c.rates.Bandwidth))
+	}
+	if reserved {
+		c.reserveTag = max(c.reserveTag, now-slack) + int64(r.Units)*second/int64(c.rates.Reservation)
+	}
+	c.weightTag += int64(r.Units) * weightScale / c.weight()
+}
+
+// perSecond is how long n take at a rate; n may be as large as a request in bytes.
+func perSecond(n, rate int64) int64 { return n/rate*second + n%rate*second/rate }
+
+// scaled moves a tag that lies ahead to where it is at another rate.
+func scaled(tag, now int64, old, new uint64) int64 {
+	switch {
+	case tag <= now:
+		return tag
+	case old == 0 || new == 0:
+		return now
+	}
+	return now + int64(float64(tag-now)*float64(old)/float64(new))
+}
+
+// Flow is a queue of requests of one class. The zero value belongs to no class: see
+// Scheduler.Join.
+type Flow struct {
+	class      *Class
+	start      int64 // virtual, of the next request
+	head, tail *Request
+	count      int
+	at         int
+}
+
+// Class returns the class the flow belongs to.
+func (f *Flow) Class() *Class { return f.class }
+
+// Queued is how many requests wait.
+func (f *Flow) Queued() int { return f.count }
+
+func (f *Flow) key(order) int64  { return f.start }
+func (f *Flow) place(order) *int { return &f.at }
+
+func (f *Flow) append(r *Request) {
+	r.next, r.prev = nil, f.tail
+	if f.tail == nil {
+		f.head = r
+	} else {
+		f.tail.next = r
+	}
+	f.tail = r
+	f.count++
+}
+
+func (f *Flow) unlink(r *Request) {
+	if r.prev == nil {
+		f.head = r.next
+	} else {
+		r.prev.next = r.next
+	}
+	if r.next == nil {
+		f.tail = r.prev
+	} else {
+		r.next.prev = r.prev
+	}
+	r.next, r.prev = nil, nil
+	f.count--
+}
+
+// Each calls fn for the requests that wait, in order; fn must not change the queue.
+func (f *Flow) Each(fn func(*Request)) {
+	for r := f.head; r != nil; r = r.next {
+		fn(r)
+	}
+}
+
+// Request is one I/O. Who makes it sets Flow, Units and Bytes and leaves the rest alone.
+type Request struct {
+	Flow  *Flow
+	Units uint32
+	Bytes uint32
+
+	next, prev *Request
+	state      state
+}
+
+type state uint8
+
+const (
+	stateNew state = iota
+	stateQueued
+	stateServed // has a place in the device
+)
+
+// Queued reports whether the request waits.
+func (r *Request) Queued() bool { return r.state == stateQueued }
+
+// Served reports whether the request has a place in the device.
+func (r *Request) Served() bool { return r.state == stateServed }

@@ -1,0 +1,42 @@
+// Package mclock decides which request goes next: the scheduler of Gulati, Merchant
+// and Varman, "mClock: Handling Throughput Variability for Hypervisor IO Scheduling"
+// (OSDI 2010), as a state machine without locks, timers or a clock of its own.
+//
+// # Nouns
+//
+//	Request    one I/O, counted in normalised units and in bytes
+//	Flow       a queue of requests, first in, first out
+//	Class      what shares one allocation: reservation, limit, bandwidth, weight. Flows of a
+//	           class are served fairly among each other
+//	Scheduler  all classes in front of one device, whose capacity is a number of requests at a
+//	           time (depth) and, if it is known, a rate
+//
+// # Tags
+//
+// A class has a tag for each of its numbers, the time at which it may or should be served
+// next. Serving a request of cost c at time t moves them on:
+//
+//	limit        L = max(L, t−slack) + c/limit         not before L
+//	bandwidth    B = max(B, t−slack) + bytes/bandwidth not before B
+//	reservation  R = max(R, t−slack) + c/reservation   overdue from R on
+//	weight       P = P + c/weight                      virtual time: least first
+//
+// Tags belong to the class and are computed when its request is served (the request at the
+// head is the only one that can go), so that nothing has to be undone when one is cancelled
+// and a change of the numbers counts at once.
+//
+// A class that has requests is in one of two places:
+//
+//	           L, B ≤ now
+//	waiting ───────────────▶ ready ──▶ served: by reservation if R ≤ now (least R first),
+//	   ▲      (by time)        │       else by weight (least P first)
+//	   └──────── L, B > now ───┘
+//
+// A request served by weight leaves R alone: what a class gets as its share of the spare
+// capacity is not counted against its reservation. A limit holds in both phases. A class that
+// becomes active begins at the virtual time of the others (start-time fair queueing), so idleness
+// is no credit. The slack makes up for a timer that fires late and a client that pauses
+// for a moment: in any time T a class gets no more than (T+slack)·limit and one request.
+//
+// The work per request is logarithmic in the number of classes and of flows of a class.
+package mclock

@@ -1,0 +1,6 @@
+//go:build !race
+
+package mclock
+
+// many flows at once.
+const many = 10_000

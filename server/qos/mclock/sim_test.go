@@ -1,0 +1,149 @@
+package mclock
+
+import (
+	"math/rand/v2"
+	"time"
+	"unsafe"
+)
+
+// world is a scheduler before a device in virtual time: the device serves rate units a second,
+// the timer that wakes the scheduler fires up to late too late, and clients are as eager as
+// their queue depth allows.
+type world struct {
+	*Scheduler
+	rng    *rand.Rand
+	now    int64
+	events events
+	speed  uint64 // of the device
+	busy   int64  // the device has work until then
+	base   int64  // what a request takes besides
+	late   int64
+	armed  int64 // when the timer was meant to fire, 0: it is not set
+	served func(c *client, r *Request)
+}
+
+// client keeps depth requests of a flow in flight.
+type client struct {
+	Flow
+	units uint32
+	depth int
+	think int64
+	off   bool
+	got   uint64 // units served
+}
+
+// arrival is a request on its way through the world.
+type arrival struct {
+	Request
+	of *client
+}
+
+func newWorld(seed uint64, depth int, capacity, speed uint64) *world {
+	return &world{Scheduler: New(depth, capacity), rng: rand.New(rand.NewPCG(seed, 7)), speed: speed,
+		base: int64(50 * time.Microsecond), late: int64(2 * time.Millisecond), now: int64(time.Hour)}
+}
+
+func (w *world) add(c *client, class *Class) {
+	w.Join(w.now, &c.Flow, class)
+	for range c.depth {
+		a := &arrival{of: c, Request: Request{Flow: &c.Flow, Units: c.units, Bytes: c.units * 8192}}
+		w.events.push(event{w.now + w.rng.Int64N(int64(5*time.Millisecond)), a})
+	}
+}
+
+// resume gives a client that was off its requests back.
+func (w *world) resume(c *client) {
+	c.off = false
+	for range c.depth {
+		w.events.push(event{w.now, &arrival{of: c, Request: Request{Flow: &c.Flow, Units: c.units, Bytes: c.units * 8192}}})
+	}
+}
+
+// run goes on for d of virtual time.
+func (w *world) run(d time.Duration) {
+	end := w.now + int64(d)
+	for w.events.len() > 0 && w.events[0].at <= end {
+		e := w.events.pop()
+		w.now = e.at
+		switch {
+		case e.a == nil:
+			w.armed = 0
+		case e.a.Served():
+			w.Done(&e.a.Request)
+			if !e.a.of.off {
+				w.events.push(event{w.now + e.a.of.think, e.a})
+			}
+		default:
+			if e.a.of.off {
+				continue
+			}
+			if w.Arrive(w.now, &e.a.Request) {
+				w.begin(e.a)
+			}
+		}
+		w.pump()
+	}
+	w.now = end
+}
+
+func (w *world) pump() {
+	for r := w.Next(w.now); r != nil; r = w.Next(w.now) {
+		w.begin((*arrival)(unsafe.Pointer(r))) // its first field
+	}
+	if at, ok := w.Wake(); ok && (w.armed == 0 || at < w.armed) {
+		w.armed = at
+		w.events.push(event{max(at, w.now) + 1 + w.rng.Int64N(w.late), nil})
+	}
+}
+
+// begin lets the device work on a request.
+func (w *world) begin(a *arrival) {
+	a.of.got += uint64(a.Units)
+	if w.served != nil {
+		w.served(a.of, &a.Request)
+	}
+	w.busy = max(w.busy, w.now) + int64(a.Units)*second/int64(w.speed)
+	w.events.push(event{w.busy + w.base, a})
+}
+
+type event struct {
+	at int64
+	a  *arrival // nil: the timer
+}
+
+type events []event
+
+func (h *events) len() int { return len(*h) }
+
+func (h *events) push(e event) {
+	s := append(*h, e)
+	i := len(s) - 1
+	for i > 0 && s[(i-1)/2].at > e.at {
+		s[i] = s[(i-1)/2]
+		i = (i - 1) / 2
+	}
+	s[i] = e
+	*h = s
+}
+
+func (h *events) pop() event {
+	s := *h
+	top, e := s[0], s[len(s)-1]
+	s = s[:len(s)-1]
+	*h = s
+	i := 0
+	for c := 1; c < len(s); c = 2*i + 1 {
+		if c+1 < len(s) && s[c+1].at < s[c].at {
+			c++
+		}
+		if s[c].at >= e.at {
+			break
+		}
+		s[i] = s[c]
+		i = c
+	}
+	if len(s) > 0 {
+		s[i] = e
+	}
+	return top
+}

@@ -107,8 +107,8 @@ func (v *Volume) makeRoom() error {
 		if err := v.Sync(); err != nil {
 			return err
 		}
-		if err := v.index.Flush(); err != nil {
-			return v.indexError(err)
+		if err := v.flushNow(); err != nil {
+			return err
 		}
 		v.releaseRetired()
 		flushed = true

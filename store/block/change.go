@@ -268,6 +268,7 @@ func (v *Volume) commit(c *change) (store.Pos, error) {
 	c.cut()
 	var buf [4]seglog.Ticket
 	tickets := buf[:0]
+	v.space.prepare(c.refs)
 	v.order.Lock()
 	var from part
 	for i, p := range c.parts {
@@ -309,7 +310,7 @@ func (v *Volume) applyLocked(c *change, tickets []seglog.Ticket) error {
 	fix := c.fixups
 	from := part{}
 	v.batch.Reset()
-	var applied error
+	var failed error
 	for i, p := range c.parts {
 		t := &tickets[i]
 		for len(fix) > 0 && fix[0].at < p.body {
@@ -321,20 +322,24 @@ func (v *Volume) applyLocked(c *change, tickets []seglog.Ticket) error {
 		c.places = append(c.places, place{p.rel, t.Seq, t.Addr})
 		v.space.record(v.batch, t.Seq, t.Addr, p.bytes-from.bytes)
 		if err := applyEdits(v.batch, c.body[from.body:p.body]); err != nil {
-			applied = err
+			failed = err
 		}
-		v.since += int64(p.body - from.body + p.bytes - from.bytes)
+		v.since += logged(p.body - from.body + p.bytes - from.bytes)
 		from = p
 	}
-	if applied != nil {
-		return applied
+	if failed != nil {
+		return failed
 	}
 	if err := v.space.refs(c.refs); err != nil {
 		return err
 	}
 	t := &tickets[len(tickets)-1]
-	if err := v.applyBatch(t.Pos, t.Seq, t.Group); err != nil {
+	if err := v.applyBatch(applied{t.Pos, t.Seq, t.Group}); err != nil {
 		return err
+	}
+	if v.since >= flushEvery {
+		v.since = 0
+		v.work.wake(wantFlush)
 	}
 	if c.then != nil {
 		return c.then()
@@ -343,23 +348,21 @@ func (v *Volume) applyLocked(c *change, tickets []seglog.Ticket) error {
 }
 
 // applyBatch adds the applied position to the batch and applies it. Caller holds order.
-func (v *Volume) applyBatch(pos, seq uint64, group uint32) error {
+func (v *Volume) applyBatch(at applied) error {
 	var b [20]byte
-	le.PutUint64(b[:], pos)
-	le.PutUint64(b[8:], seq)
-	le.PutUint32(b[16:], group)
+	le.PutUint64(b[:], at.pos)
+	le.PutUint64(b[8:], at.seq)
+	le.PutUint32(b[16:], at.group)
 	if err := v.batch.Set([]byte{kApplied}, b[:], nil); err != nil {
 		return err
 	}
-	if err := v.index.Apply(v.batch, pebble.NoSync); err != nil {
-		return err
-	}
-	if v.since >= flushEvery {
-		v.since = 0
-		v.work.wake(wantFlush)
-	}
-	return nil
+	v.at = at
+	return v.index.Apply(v.batch, pebble.NoSync)
 }
 
 // flushEvery is how many bytes of log the index may lag behind.
 const flushEvery = 256 << 20
+
+// logged is what a record counts for towards flushEvery: small ones take longer to replay
+// than to read.
+func logged(bytes int) int64 { return int64(bytes) + 1<<10 }

@@ -1,6 +1,7 @@
 package block
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -430,9 +431,14 @@ type window struct {
 	refs      map[regionID]*sectors
 }
 
-func (a regionID) less(b regionID) bool {
-	return a.container < b.container || a.container == b.container && a.region < b.region
+func (a regionID) compare(b regionID) int {
+	if c := cmp.Compare(a.container, b.container); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.region, b.region)
 }
+
+func (a regionID) less(b regionID) bool { return a.compare(b) < 0 }
 
 func (w *window) holds(id regionID) bool {
 	return !id.less(w.from) && (w.end == regionID{} || id.less(w.end))
@@ -478,9 +484,8 @@ func (c *checker) hasContainer(id regionID) bool {
 	if c.segs[id.container] {
 		return true
 	}
-	c.v.space.mu.RLock()
-	defer c.v.space.mu.RUnlock()
-	return len(c.v.space.moved[id]) > 0
+	runs, err := c.v.space.places.of(id)
+	return err == nil && len(runs) > 0
 }
 
 // count adds what the chunk maps refer to.

@@ -1,6 +1,7 @@
 package block
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"gabion/store/seglog"
@@ -119,9 +120,33 @@ func (c *cleaner) choose() (*segment, error) {
 // living lists the runs of a segment that have references, or lie in a frame of which
 // something has.
 func (c *cleaner) living(g *segment) ([]moving, error) {
+	data, err := c.stretches(g)
+	if err != nil {
+		return nil, err
+	}
+	return c.filter(data)
+}
+
+// measure counts the bytes of a segment that have references.
+func (c *cleaner) measure(g *segment) (int64, error) {
+	data, err := c.stretches(g)
+	c.frames = nil
+	if err != nil {
+		return 0, err
+	}
+	runs, err := c.filter(data)
+	n := int64(0)
+	for _, r := range runs {
+		n += int64(r.n) * sectorSize
+	}
+	return n, err
+}
+
+// stretches lists what a segment holds, and notes the frames in it.
+func (c *cleaner) stretches(g *segment) ([]moving, error) {
 	c.frames = c.frames[:0]
 	if g.moved {
-		return c.livingMoved(g)
+		return c.movedTo(g)
 	}
 	var data []moving
 	counted := int64(0)
@@ -133,7 +158,7 @@ func (c *cleaner) living(g *segment) ([]moving, error) {
 			return true
 		}
 		counted += int64(r.PayloadLen)
-		c.framesOf(r.Body, g.seq)
+		c.framesOf(r.Body, g.seq) //nolint:errcheck // what is malformed was never applied
 		for off, end := r.Payload/sectorSize, (r.Payload+r.PayloadLen)/sectorSize; off < end; {
 			n := min(end-off, regionSects-off%regionSects)
 			data = append(data, moving{regionID{g.seq, uint16(off / regionSects)}, off % regionSects, n, g.seq, off * sectorSize})
@@ -141,41 +166,26 @@ func (c *cleaner) living(g *segment) ([]moving, error) {
 		}
 		return true
 	})
-	if err != nil {
-		return nil, err
-	}
-	return c.filter(data)
+	return data, err
 }
 
 // framesOf collects the frames that the edits of a record made in its segment.
-func (c *cleaner) framesOf(body []byte, seq uint64) {
-	for len(body) > 0 {
-		op := body[0]
-		key, rest, ok := takeBytes(body[1:])
-		if !ok || len(key) == 0 {
-			return
-		}
-		if body = rest; op == editDelete {
-			continue
-		}
-		value, rest, ok := takeBytes(body)
-		if !ok {
-			return
-		}
-		body = rest
-		if key[0] != kChunk {
-			continue
+func (c *cleaner) framesOf(body []byte, seq uint64) error {
+	return eachEdit(body, func(op byte, key, value []byte) error {
+		if op == editDelete || key[0] != kChunk {
+			return nil
 		}
 		var m chunkMap
 		if _, err := m.apply(value, nil); err != nil {
-			return
+			return err
 		}
 		for _, p := range m.pieces {
 			if p.kind == opPacked && p.container == seq {
 				c.frames = append(c.frames, frame{seq, p.off / sectorSize, uint32(p.sectors)})
 			}
 		}
-	}
+		return nil
+	})
 }
 
 // filter keeps of stretches of data what must move.
@@ -218,50 +228,75 @@ func (c *cleaner) filter(data []moving) ([]moving, error) {
 		}
 		for i := range m.n {
 			in := m.off + i
-			if (r[in] > -1 || keep[m.id].has(int(in))) && (m.seq != m.id.container || !s.isMoved(m.id, in)) {
-				runs = addRun(runs, moving{m.id, in, 1, m.seq, m.place + i*sectorSize})
+			if r[in] <= -1 && !keep[m.id].has(int(in)) {
+				continue
 			}
+			if m.seq == m.id.container {
+				// A pass that a restart cut short may have moved it already.
+				if _, moved, err := s.places.find(m.id, in); err != nil {
+					return nil, err
+				} else if moved {
+					continue
+				}
+			}
+			runs = addRun(runs, moving{m.id, in, 1, m.seq, m.place + i*sectorSize})
 		}
 	}
 	return runs, nil
 }
 
-// isMoved reports whether a sector was moved already, in a pass that a restart cut short.
-func (s *space) isMoved(id regionID, in uint32) bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for _, r := range s.moved[id] {
-		if r.off <= in && in < r.off+r.n {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *cleaner) livingMoved(g *segment) ([]moving, error) {
-	err := c.v.log.Walk(g.seq, func(r *seglog.Record) bool {
-		if b := r.Body; len(b) >= 4 {
-			for b = b[min(len(b), 4+16*int(le.Uint32(b))):]; len(b) >= 16; b = b[16:] {
-				c.frames = append(c.frames, frame{le.Uint64(b), le.Uint32(b[8:]) / sectorSize, le.Uint32(b[12:]) / sectorSize})
-			}
-		}
-		return true
-	})
+// movedTo is stretches for a segment of the cleaner.
+func (c *cleaner) movedTo(g *segment) ([]moving, error) {
+	ids, err := c.hosted([]*segment{g})
 	if err != nil {
 		return nil, err
 	}
-	s := &c.v.space
 	var data []moving
-	s.mu.RLock()
-	for id := range s.hosted[g.seq] {
-		for _, r := range s.moved[id] {
+	for _, id := range ids {
+		runs, err := c.v.space.places.of(id)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range runs {
 			if r.seq == g.seq {
-				data = append(data, moving{id, r.off, r.n, r.seq, r.place})
+				data = append(data, moving{id, uint32(r.off), uint32(r.n), r.seq, r.place})
 			}
 		}
 	}
-	s.mu.RUnlock()
-	return c.filter(data)
+	return data, nil
+}
+
+// hosted lists the regions of which something was moved to one of the segments, and notes
+// the frames there.
+func (c *cleaner) hosted(list []*segment) ([]regionID, error) {
+	c.frames = c.frames[:0]
+	var ids []regionID
+	for _, g := range list {
+		if !g.moved {
+			continue
+		}
+		err := c.v.log.Walk(g.seq, func(r *seglog.Record) bool {
+			b := r.Body
+			if len(b) < 4 {
+				return true
+			}
+			n := int(le.Uint32(b))
+			for b = b[4:]; len(b) >= 16; b = b[16:] {
+				container, off, size := le.Uint64(b), le.Uint32(b[8:]), le.Uint32(b[12:])
+				if n--; n < 0 {
+					c.frames = append(c.frames, frame{container, off / sectorSize, size / sectorSize})
+				} else {
+					ids = append(ids, regionID{container, uint16(off / regionSize)})
+				}
+			}
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(ids, regionID.compare)
+	return slices.Compact(ids), nil
 }
 
 // movedBody encodes what a group of moved data holds.
@@ -373,11 +408,12 @@ func (v *Volume) relocate(batch []moving, seq uint64, addr uint32) error {
 	for _, m := range batch {
 		runs, ok := next[m.id]
 		if !ok {
-			s.mu.RLock()
-			runs = append([]run(nil), s.moved[m.id]...)
-			s.mu.RUnlock()
+			var err error
+			if runs, err = s.places.of(m.id); err != nil {
+				return err
+			}
 		}
-		next[m.id] = append(cutRuns(runs, m.off, m.n), run{m.off, m.n, seq, addr})
+		next[m.id] = placeRun(runs, run{off: uint16(m.off), n: uint16(m.n), seq: seq, place: addr})
 		data[addr/regionSize] += m.n * sectorSize
 		addr += m.n * sectorSize
 	}
@@ -385,25 +421,11 @@ func (v *Volume) relocate(batch []moving, seq uint64, addr uint32) error {
 		c.set(regionKey(nil, kMoved, id.container, id.region), encodeRuns(runs))
 		c.room(v.log.MaxPayload(), maxEdits)
 	}
-	c.set(segmentKey(seq), fieldBytes(field(field(nil, fSlot, uint64(slot)), fSegStream, 1), fRegionData, packU32(data)))
+	fields := field(field(field(nil, fSlot, uint64(slot)), fSegStream, 1), fVictim, batch[0].seq)
+	c.set(segmentKey(seq), fieldBytes(fields, fRegionData, packU32(data)))
 	c.then = func() error { return s.relocated(batch, g, data, next) }
 	_, err := v.commit(c)
 	return err
-}
-
-// cutRuns removes sectors [off, off+n) from a list of runs.
-func cutRuns(runs []run, off, n uint32) []run {
-	var out []run
-	for _, r := range runs {
-		if r.off < off {
-			out = append(out, run{r.off, min(r.n, off-r.off), r.seq, r.place})
-		}
-		if end := r.off + r.n; end > off+n {
-			lo := max(r.off, off+n)
-			out = append(out, run{lo, end - lo, r.seq, r.place + (lo-r.off)*sectorSize})
-		}
-	}
-	return out
 }
 
 // relocated moves the living bytes of a batch from their old segments to g. Caller
@@ -429,6 +451,7 @@ func (s *space) relocated(batch []moving, g *segment, data []uint32, next map[re
 		}
 		if old := s.segs[m.seq]; old != nil {
 			old.live -= live
+			old.cleaned = true
 		}
 		g.live += live
 	}
@@ -438,21 +461,6 @@ func (s *space) relocated(batch []moving, g *segment, data []uint32, next map[re
 	}
 	g.data = data
 	s.segs[g.seq] = g
-	for id, runs := range next {
-		s.setMoved(id, runs)
-	}
+	s.places.changed(next)
 	return nil
-}
-
-// setMoved replaces the runs of a region. Caller holds mu.
-func (s *space) setMoved(id regionID, runs []run) {
-	s.moved[id] = runs
-	for _, r := range runs {
-		h := s.hosted[r.seq]
-		if h == nil {
-			h = map[regionID]struct{}{}
-			s.hosted[r.seq] = h
-		}
-		h[id] = struct{}{}
-	}
 }

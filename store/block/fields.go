@@ -41,6 +41,7 @@ const (
 	fPinOff     = 33
 	fPinLen     = 34
 	fExpires    = 35
+	fVictim     = 36
 	bytesField  = 128
 	fName       = 128
 	fScope      = 129

@@ -46,7 +46,7 @@ func everything(t *testing.T, fs vfs.FS) *Volume {
 	ok(pos, err)
 	ok(s.WriteAt(noise(blockSize), 0, store.Touch{}))
 	ok(v.KV().Apply([]store.KVEdit{{Bucket: "b", Key: "k", Value: []byte("v")}, {Bucket: "b", Key: "empty", Value: []byte{}}}))
-	if err := v.index.Flush(); err != nil { // so that the cleaner may touch what is there
+	if err := v.flushNow(); err != nil { // so that the cleaner may touch what is there
 		t.Fatal(err)
 	}
 	settle(v, 500)
@@ -84,7 +84,7 @@ func TestEveryRecord(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []byte{kApplied, kBlob, kChunk, kCounts, kSegment, kCounter, kInode, kKV, kLink, kMarker, kName, kOrphan, kPending, kMoved, kStream, kSnap, kSnapBy} {
+	for _, k := range []byte{kApplied, kBlob, kChunk, kCounts, kSegment, kCounter, kInode, kKV, kLink, kMarker, kName, kOrphan, kPending, kMoved, kStream, kSnap, kSnapBy, kTally} {
 		if !prefixes[k] {
 			t.Errorf("no key %q", k)
 		}

@@ -153,7 +153,7 @@ func (v *Volume) stepLocked() (bool, error) {
 	}
 	h.mu.Unlock()
 	if flush {
-		if _, err := v.index.AsyncFlush(); err != nil {
+		if _, err := v.beginFlush(); err != nil {
 			return true, err
 		}
 	}

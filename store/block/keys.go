@@ -27,6 +27,7 @@ const (
 	kMoved   = 'r'
 	kStream  = 's'
 	kPin     = 't'
+	kTally   = 'L'
 	kSnap    = 'v'
 	kSnapBy  = 'V'
 )

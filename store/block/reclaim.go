@@ -1,6 +1,8 @@
 package block
 
 import (
+	"slices"
+
 	"github.com/cockroachdb/pebble/v2"
 )
 
@@ -14,11 +16,11 @@ type retired struct {
 	seq, pos uint64
 }
 
-// passed returns the segment that the index on disk ends in: recovery needs it and
-// all later ones.
+// passed returns the segment that recovery begins with: it needs that one and all later
+// ones.
 func (v *Volume) passed() (uint64, error) {
 	it, err := v.index.NewIter(&pebble.IterOptions{
-		LowerBound: []byte{kApplied}, UpperBound: []byte{kApplied, 0}, OnlyReadGuaranteedDurable: true,
+		LowerBound: []byte{kTally}, UpperBound: []byte{kTally, 0}, OnlyReadGuaranteedDurable: true,
 	})
 	if err != nil {
 		return 0, v.indexError(err)
@@ -28,18 +30,34 @@ func (v *Volume) passed() (uint64, error) {
 		return 0, v.indexError(it.Error())
 	}
 	b, err := it.ValueAndErr()
-	if err != nil || len(b) != 20 {
+	if err != nil || len(b) < 16 {
 		return 0, v.indexError(err)
 	}
 	return le.Uint64(b[8:]), nil
 }
 
-// flushIndex lets the index on disk pass what it holds in memory, and reports that
-// something was done.
-func (v *Volume) flushIndex() (bool, error) {
+// beginFlush lets the index on disk pass what it holds in memory.
+func (v *Volume) beginFlush() (<-chan struct{}, error) {
+	if err := v.writeTally(); err != nil {
+		return nil, v.indexError(err)
+	}
 	done, err := v.index.AsyncFlush()
+	return done, v.indexError(err)
+}
+
+// flushNow is beginFlush and waits.
+func (v *Volume) flushNow() error {
+	if err := v.writeTally(); err != nil {
+		return v.indexError(err)
+	}
+	return v.indexError(v.index.Flush())
+}
+
+// flushIndex flushes, and reports that something was done.
+func (v *Volume) flushIndex() (bool, error) {
+	done, err := v.beginFlush()
 	if err != nil {
-		return false, v.indexError(err)
+		return false, err
 	}
 	if v.available() > reserveSlots/2 {
 		return false, nil // it will be noticed in time
@@ -83,81 +101,90 @@ func (v *Volume) retire() (bool, error) {
 		}
 		return false, nil
 	}
+	hosted, err := v.cleaner.hosted(list)
+	if err != nil {
+		return false, err
+	}
 	v.epoch.RLock()
 	defer v.epoch.RUnlock()
 	c := newChange()
 	defer c.free()
-	s := &v.space
-	var gone []regionID
-	lost := map[regionID][]run{}
-	s.mu.RLock()
-	for _, g := range list {
-		c.del(segmentKey(g.seq))
-		gone = append(gone, s.forget(c, g, lost)...)
+	lost, err := v.space.forget(c, list, hosted)
+	if err != nil {
+		return false, err
 	}
-	s.mu.RUnlock()
+	c.then = func() error {
+		s := &v.space
+		s.places.changed(lost)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, g := range list {
+			s.live -= g.live
+			delete(s.segs, g.seq)
+			delete(s.shared, g.seq)
+		}
+		return nil
+	}
 	pos, err := v.commit(c)
 	if err != nil {
 		return false, err
 	}
-	s.mu.Lock()
-	for _, g := range list {
-		delete(s.segs, g.seq)
-		delete(s.hosted, g.seq)
-	}
-	for id, runs := range lost {
-		if len(runs) == 0 {
-			delete(s.moved, id)
-		} else {
-			s.moved[id] = runs
-		}
-	}
-	for _, id := range gone {
-		delete(s.shared, id)
-	}
-	s.mu.Unlock()
 	v.work.retire(list, uint64(pos))
 	return true, nil
 }
 
-// forget plans what else goes with a segment: the runs that lie in it, and the
-// reference counts of regions that lie nowhere any more. Caller holds mu.
-func (s *space) forget(c *change, g *segment, lost map[regionID][]run) []regionID {
-	var gone []regionID
-	if !g.moved {
-		for r := range s.regions() {
-			id := regionID{g.seq, uint16(r)}
-			if runs, ok := lost[id]; (ok && len(runs) == 0) || (!ok && len(s.moved[id]) == 0) {
-				c.del(regionKey(nil, kCounts, id.container, id.region))
-				gone = append(gone, id)
-			}
-		}
-		return gone
+// forget plans what goes with segments: the runs of hosted regions that lie in them, and the
+// reference counts of regions that lie nowhere any more. It returns the runs that stay.
+func (s *space) forget(c *change, list []*segment, hosted []regionID) (map[regionID][]run, error) {
+	limit := s.v.log.MaxPayload()
+	gone := map[uint64]bool{}
+	for _, g := range list {
+		gone[g.seq] = true
+		c.del(segmentKey(g.seq))
 	}
-	for id := range s.hosted[g.seq] {
-		runs, ok := lost[id]
-		if !ok {
-			runs = s.moved[id]
+	homeless := func(container uint64) bool {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		return gone[container] || s.segs[container] == nil
+	}
+	lost := map[regionID][]run{}
+	for _, id := range hosted {
+		runs, err := s.places.of(id)
+		if err != nil {
+			return nil, err
 		}
-		var rest []run
-		for _, r := range runs {
-			if r.seq != g.seq {
-				rest = append(rest, r)
-			}
-		}
-		lost[id] = rest
-		key := regionKey(nil, kMoved, id.container, id.region)
-		if len(rest) > 0 {
-			c.set(key, encodeRuns(rest))
+		rest := slices.DeleteFunc(slices.Clone(runs), func(r run) bool { return gone[r.seq] })
+		if len(rest) == len(runs) {
 			continue
 		}
-		c.del(key)
-		if s.segs[id.container] == nil {
-			c.del(regionKey(nil, kCounts, id.container, id.region))
-			gone = append(gone, id)
+		lost[id] = rest
+		if key := regionKey(nil, kMoved, id.container, id.region); len(rest) > 0 {
+			c.set(key, encodeRuns(rest))
+		} else {
+			c.del(key)
+			if homeless(id.container) {
+				c.del(regionKey(nil, kCounts, id.container, id.region))
+			}
+		}
+		c.room(limit, maxEdits)
+	}
+	for _, g := range list {
+		for r := 0; !g.moved && r < s.regions(); r++ {
+			id := regionID{g.seq, uint16(r)}
+			runs, ok := lost[id]
+			if !ok && g.cleaned {
+				var err error
+				if runs, err = s.places.of(id); err != nil {
+					return nil, err
+				}
+			}
+			if len(runs) == 0 {
+				c.del(regionKey(nil, kCounts, id.container, id.region))
+			}
+			c.room(limit, maxEdits)
 		}
 	}
-	return gone
+	return lost, nil
 }
 
 func (h *house) retire(list []*segment, pos uint64) {

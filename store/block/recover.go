@@ -33,6 +33,32 @@ func (v *Volume) recover() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	t, err := v.readTally()
+	if err != nil {
+		return 0, err
+	}
+	if t != nil && t.pos > from.pos {
+		return 0, fmt.Errorf("recovery: the tally is of %d, the index is at %d", t.pos, from.pos)
+	}
+	last, err := v.replayLog(from, t)
+	var damaged *seglog.DamageError
+	if t != nil && t.seq < from.seq && errors.As(err, &damaged) {
+		// The log may be whole where the index needs it.
+		t = nil
+		last, err = v.replayLog(from, t)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("recovery: %w", err)
+	}
+	if last < from.pos {
+		return 0, fmt.Errorf("recovery: the log ends at %d, the index is at %d", last, from.pos)
+	}
+	v.space.tally = t
+	return last, nil
+}
+
+// replayLog reads the log from where the tally or the index needs it on.
+func (v *Volume) replayLog(from applied, t *tally) (uint64, error) {
 	if from.seq != 0 {
 		// The segment that the index ends in is open in it; what lies ahead of the
 		// applied position there is only counted.
@@ -40,30 +66,43 @@ func (v *Volume) recover() (uint64, error) {
 			return 0, err
 		}
 	}
+	start := from.seq
+	if t != nil {
+		start = t.seq
+	}
+	v.at = from
+	v.batch.Reset()
 	records := 0
-	last, err := v.log.Replay(from.seq, func(r *seglog.Record) error {
+	last, err := v.log.Replay(start, func(r *seglog.Record) error {
+		if t != nil && r.Pos > t.pos {
+			if err := t.note(r); err != nil {
+				return fmt.Errorf("record %d: %w", r.Pos, err)
+			}
+			v.since += logged(len(r.Body) + int(r.PayloadLen))
+		}
 		if r.Pos <= from.pos {
-			v.space.recount(r)
+			if r.Seq == from.seq {
+				v.space.recount(r)
+			}
 			return nil
 		}
 		records++
 		return v.replay(r)
 	})
-	if err != nil {
-		return 0, fmt.Errorf("recovery: %w", err)
+	if err == nil && !v.batch.Empty() {
+		err = v.applyBatch(v.at)
 	}
-	if last < from.pos {
-		return 0, fmt.Errorf("recovery: the log ends at %d, the index is at %d", last, from.pos)
-	}
-	if records > 0 {
+	if records > 0 && err == nil {
 		v.out.Info("log replayed", "records", records, "from", from.pos, "to", last)
 	}
-	return last, nil
+	return last, err
 }
+
+// replayBatch is how many bytes of edits are replayed at once.
+const replayBatch = 64 << 10
 
 // replay applies one record as the running volume did.
 func (v *Volume) replay(r *seglog.Record) error {
-	v.batch.Reset()
 	if r.Kind == seglog.KindVoid {
 		r.PayloadLen = 0
 	}
@@ -73,7 +112,13 @@ func (v *Volume) replay(r *seglog.Record) error {
 			return fmt.Errorf("record %d: %w", r.Pos, err)
 		}
 	}
-	return v.applyBatch(r.Pos, r.Seq, r.Group)
+	v.at = applied{r.Pos, r.Seq, r.Group}
+	if r.More || v.batch.Len() < replayBatch {
+		return nil
+	}
+	err := v.applyBatch(v.at)
+	v.batch.Reset()
+	return err
 }
 
 // reopen makes the segment that the index ends in current again.
@@ -157,44 +202,55 @@ func (v *Volume) loadCounters() (err error) {
 	return err
 }
 
-// load reads segments, moved runs and reference counts.
+// load reads the segments, and what lives in them.
 func (s *space) load() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	err := s.v.scan([]byte{kSegment}, nil, func(key, value []byte) (bool, error) {
 		seq := be.Uint64(key[1:])
-		g := &segment{seq: seq, data: make([]uint32, s.regions())}
 		if old := s.segs[seq]; old != nil && !old.sealed && seq == s.cur {
-			// Still open: its count came with the replay.
-			old.live = old.bytes
-			return true, nil
+			return true, nil // still open: its count came with the replay
 		}
+		g := &segment{seq: seq, data: make([]uint32, s.regions())}
 		s.segs[seq] = g
-		return true, g.decode(value)
+		err := g.decode(value)
+		g.data = nil
+		return true, err
 	})
+	if err == nil && s.tally != nil {
+		err = s.tally.finish(s)
+	} else if err == nil {
+		err = s.recountAll()
+	}
 	if err != nil {
 		return err
 	}
+	s.tally = nil
 	s.live = 0
+	for _, g := range s.segs {
+		s.live += g.live
+	}
+	return nil
+}
+
+// recountAll finds out what lives from the reference counts and moved runs.
+func (s *space) recountAll() error {
 	for _, g := range s.segs {
 		if g.live = g.bytes; g.moved {
 			g.live = 0 // what its runs add up to
 		}
-		s.live += g.live
 	}
-	err = s.v.scan([]byte{kMoved}, nil, func(key, value []byte) (bool, error) {
-		id := regionID{be.Uint64(key[1:]), be.Uint16(key[9:])}
+	err := s.v.scan([]byte{kMoved}, nil, func(key, value []byte) (bool, error) {
+		home := s.segs[be.Uint64(key[1:])]
+		if home != nil {
+			home.cleaned = true
+		}
 		runs, err := decodeRuns(value)
-		s.setMoved(id, runs)
 		for _, r := range runs {
 			n := int64(r.n) * sectorSize
 			if g := s.segs[r.seq]; g != nil {
 				g.live += n
-				s.live += n
 			}
-			if home := s.segs[id.container]; home != nil {
+			if home != nil {
 				home.live -= n
-				s.live -= n
 			}
 		}
 		return true, err
@@ -204,35 +260,12 @@ func (s *space) load() error {
 	}
 	return s.v.scan([]byte{kCounts}, nil, func(key, value []byte) (bool, error) {
 		id := regionID{be.Uint64(key[1:]), be.Uint16(key[9:])}
-		return true, eachInterval(value, func(i interval) {
-			if i.change > 0 {
-				s.shared[id] = struct{}{}
-			}
-			if i.change <= -1 {
-				s.died(id, i.off, i.n)
+		var died error
+		err := eachInterval(value, func(i interval) {
+			if i.change <= -1 && died == nil {
+				died = s.died(id, i.off, i.n)
 			}
 		})
+		return true, errors.Join(err, died)
 	})
-}
-
-func decodeRuns(b []byte) ([]run, error) {
-	var out []run
-	for ; len(b) >= 20; b = b[20:] {
-		out = append(out, run{le.Uint32(b), le.Uint32(b[4:]), le.Uint64(b[8:]), le.Uint32(b[16:])})
-	}
-	if len(b) > 0 {
-		return nil, errFields
-	}
-	return out, nil
-}
-
-func encodeRuns(runs []run) []byte {
-	var b []byte
-	for _, r := range runs {
-		b = le.AppendUint32(b, r.off)
-		b = le.AppendUint32(b, r.n)
-		b = le.AppendUint64(b, r.seq)
-		b = le.AppendUint32(b, r.place)
-	}
-	return b
 }

@@ -11,13 +11,14 @@ import (
 
 // segment is what the volume knows of one segment of the log.
 type segment struct {
-	seq    uint64
-	slot   uint32
-	moved  bool // written by the cleaner
-	sealed bool
-	data   []uint32 // bytes per region that ever held data
-	bytes  int64    // their sum
-	live   int64    // bytes with references
+	seq     uint64
+	slot    uint32
+	moved   bool // written by the cleaner
+	sealed  bool
+	cleaned bool     // something was moved out of it
+	data    []uint32 // bytes per region that ever held data; while it is being filled
+	bytes   int64    // their sum
+	live    int64    // bytes with references
 }
 
 // regionID names a region of a container.
@@ -26,33 +27,38 @@ type regionID struct {
 	region    uint16
 }
 
-// run is moved data: sectors [off, off+n) of a region lie at place of segment seq.
-type run struct {
-	off, n uint32
-	seq    uint64
-	place  uint32 // bytes
-}
-
 // space keeps count of what lives where.
 type space struct {
 	v *Volume
 
+	places places
+
 	mu     sync.RWMutex // guards all below; a leaf
 	segs   map[uint64]*segment
-	shared map[regionID]struct{} // regions where something has several references
-	moved  map[regionID][]run
-	hosted map[uint64]map[regionID]struct{} // by segment, what was moved there
+	shared map[uint64][]sharing // of the regions of containers, as far as it is known
 	live   int64
 	held   int64  // estimate of what only snapshots keep
 	cur    uint64 // segment that records go to
+	tally  *tally // while the volume opens
 }
+
+// sharing says whether something in a region has several references, or had.
+type sharing uint8
+
+const (
+	sharingUnknown sharing = iota
+	sharedNot
+	sharedSome
+)
+
+// maxSharing bounds the containers whose sharing is kept in mind.
+const maxSharing = 1 << 17
 
 func (s *space) init(v *Volume) {
 	s.v = v
 	s.segs = map[uint64]*segment{}
-	s.shared = map[regionID]struct{}{}
-	s.moved = map[regionID][]run{}
-	s.hosted = map[uint64]map[regionID]struct{}{}
+	s.shared = map[uint64][]sharing{}
+	s.places.init(v, v.opt.CacheSize/8)
 }
 
 func (s *space) regions() int { return int((s.v.id.segmentSize + regionSize - 1) / regionSize) }
@@ -69,6 +75,7 @@ func (s *space) record(b *pebble.Batch, seq uint64, addr uint32, n int) {
 		if old := s.segs[s.cur]; old != nil {
 			old.sealed = true
 			b.Merge(segmentKey(s.cur), fieldBytes(field(nil, fSealed, 1), fRegionData, packU32(old.data)), nil)
+			old.data = nil
 		}
 		slot, _ := s.v.log.Slot(seq)
 		s.segs[seq] = &segment{seq: seq, slot: slot, data: make([]uint32, s.regions())}
@@ -117,10 +124,16 @@ func (s *space) refs(changes []refChange) error {
 			in := c.off % regionSects
 			n := min(c.n, regionSects-in)
 			if c.by > 0 {
-				s.shared[id] = struct{}{}
+				s.setSharing(id, sharedSome)
 			}
-			if _, shared := s.shared[id]; !shared {
-				s.died(id, in, n)
+			shared, err := s.sharing(id)
+			if err != nil {
+				return err
+			}
+			if shared == sharedNot {
+				if err := s.died(id, in, n); err != nil {
+					return err
+				}
 			} else {
 				if counted == nil {
 					counted = map[regionID]*region{}
@@ -134,7 +147,9 @@ func (s *space) refs(changes []refChange) error {
 				}
 				for i := in; i < in+n; i++ {
 					if counted[id][i] += c.by; counted[id][i] == -1 && c.by < 0 {
-						s.died(id, i, 1)
+						if err := s.died(id, i, 1); err != nil {
+							return err
+						}
 					}
 				}
 			}
@@ -143,6 +158,76 @@ func (s *space) refs(changes []refChange) error {
 		}
 	}
 	return nil
+}
+
+// setSharing notes what is known of a region. Caller holds mu.
+func (s *space) setSharing(id regionID, is sharing) {
+	all := s.shared[id.container]
+	if all == nil {
+		if len(s.shared) >= maxSharing {
+			for k := range s.shared {
+				delete(s.shared, k)
+				break
+			}
+		}
+		all = make([]sharing, s.regions())
+		s.shared[id.container] = all
+	}
+	all[id.region] = is
+}
+
+// sharing finds out about a region. Caller holds mu.
+func (s *space) sharing(id regionID) (sharing, error) {
+	if all := s.shared[id.container]; all != nil && all[id.region] != sharingUnknown {
+		return all[id.region], nil
+	}
+	is, err := s.readSharing(id)
+	if err == nil {
+		s.setSharing(id, is)
+	}
+	return is, err
+}
+
+// readSharing looks a region up in the index.
+func (s *space) readSharing(id regionID) (sharing, error) {
+	b, err := s.v.get(regionKey(nil, kCounts, id.container, id.region))
+	is := sharedNot
+	if err == nil {
+		err = eachInterval(b, func(i interval) {
+			if i.change > 0 {
+				is = sharedSome
+			}
+		})
+	}
+	return is, err
+}
+
+// prepare brings in what refs will ask for, as long as nobody waits for it.
+func (s *space) prepare(changes []refChange) {
+	for _, c := range changes {
+		id := regionID{c.container, uint16(c.off / regionSects)}
+		if c.container == unplaced || c.by > 0 {
+			continue
+		}
+		s.mu.RLock()
+		home := s.segs[id.container]
+		all := s.shared[id.container]
+		moved := home == nil || home.cleaned
+		s.mu.RUnlock()
+		if moved {
+			s.places.of(id) //nolint:errcheck // refs meets the error again
+		}
+		if all != nil && all[id.region] != sharingUnknown {
+			continue
+		}
+		if is, err := s.readSharing(id); err == nil {
+			s.mu.Lock()
+			if all := s.shared[id.container]; all == nil || all[id.region] == sharingUnknown {
+				s.setSharing(id, is)
+			}
+			s.mu.Unlock()
+		}
+	}
 }
 
 // counts reads the reference changes of a region.
@@ -156,21 +241,29 @@ func (s *space) counts(id regionID) (*region, error) {
 }
 
 // died takes sectors that lost their last reference from their segment's live bytes.
-func (s *space) died(id regionID, off, n uint32) {
+func (s *space) died(id regionID, off, n uint32) error {
 	rest := n
-	for _, m := range s.moved[id] {
-		lo, hi := max(off, m.off), min(off+n, m.off+m.n)
-		if lo < hi {
-			if g := s.segs[m.seq]; g != nil {
-				g.live -= int64(hi-lo) * sectorSize
-				s.live -= int64(hi-lo) * sectorSize
-			}
-			rest -= hi - lo
+	home := s.segs[id.container]
+	if home == nil || home.cleaned {
+		runs, err := s.places.of(id)
+		if err != nil {
+			return err
+		}
+		for i := firstRun(runs, off); i < len(runs) && uint32(runs[i].off) < off+n; i++ {
+			m := &runs[i]
+			k := min(off+n, m.end()) - max(off, uint32(m.off))
+			s.dead(s.segs[m.seq], k)
+			rest -= k
 		}
 	}
-	if g := s.segs[id.container]; g != nil {
-		g.live -= int64(rest) * sectorSize
-		s.live -= int64(rest) * sectorSize
+	s.dead(home, rest)
+	return nil
+}
+
+func (s *space) dead(g *segment, sectors uint32) {
+	if g != nil {
+		g.live -= int64(sectors) * sectorSize
+		s.live -= int64(sectors) * sectorSize
 	}
 }
 
@@ -196,20 +289,15 @@ func (s *space) readMoved(container uint64, p []byte, off uint32) error {
 	for len(p) > 0 {
 		id := regionID{container, uint16(off / regionSize)}
 		in := off % regionSize / sectorSize
-		s.mu.RLock()
-		var at run
-		for _, r := range s.moved[id] {
-			if r.off <= in && in < r.off+r.n {
-				at = r
-				break
-			}
+		at, ok, err := s.places.find(id, in)
+		if err != nil {
+			return err
 		}
-		s.mu.RUnlock()
-		if at.seq == 0 {
+		if !ok {
 			return errNowhere
 		}
-		skip := off%regionSize - at.off*sectorSize
-		n := min(len(p), int(at.n*sectorSize-skip))
+		skip := off%regionSize - uint32(at.off)*sectorSize
+		n := min(len(p), int(uint32(at.n)*sectorSize-skip))
 		if err := s.v.log.ReadAt(at.seq, p[:n], at.place+skip); err != nil {
 			return err
 		}

@@ -37,9 +37,10 @@ type Volume struct {
 	after []func()     // to run once names is released; guarded by names
 	moved []entryName  // whose entries changed since names was taken; guarded by names
 	epoch sync.RWMutex // see doc.go
-	order sync.Mutex   // log order is index order; guards the two below
+	order sync.Mutex   // log order is index order; guards the three below
 	batch *pebble.Batch
-	since int64 // bytes logged since the index was last flushed
+	since int64   // bytes logged since the index was last flushed
+	at    applied // what the index holds
 
 	nextFile  uint64 // guarded by names
 	fileLease uint64 // guarded by names: ids below are used, on disk
@@ -102,7 +103,7 @@ func (v *Volume) open() error {
 		}
 	}
 	v.id = id
-	v.chunks.init(v, v.opt.CacheSize/2)
+	v.chunks.init(v, v.opt.CacheSize*3/8)
 	v.inodes.init()
 	v.space.init(v)
 	v.pendings.init()
@@ -172,6 +173,9 @@ func (v *Volume) start() error {
 	v.log.SetLimit(v.limit())
 	if err := v.root(); err != nil {
 		return err
+	}
+	if v.since >= flushEvery/4 {
+		v.work.wake(wantFlush) // lest replays add up over short lives
 	}
 	v.work.start()
 	return nil
@@ -259,7 +263,7 @@ func (v *Volume) Close() error {
 	// Pebble may wait for ever when its disk fails under it.
 	closed := make(chan error, 1)
 	go func() {
-		err := v.index.Flush()
+		err := v.flushNow()
 		v.batch.Close()
 		if cerr := v.index.Close(); err == nil {
 			err = cerr

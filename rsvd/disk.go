@@ -50,13 +50,15 @@ type disk struct {
 	target *scsi.Target
 
 	reads, writes, conflicts atomic.Int64
+	readBytes, writtenBytes  atomic.Int64
 
 	mu        sync.Mutex // guards everything below
 	opens     map[*Open]struct{}
-	entered   int // commands between enter and leave
+	left      sync.Cond // an open that is being closed is no longer busy
+	entered   int       // commands between enter and exit
 	blocked   bool
-	idle      func()   // waits for entered to become 0
-	parked    []func() // commands that wait for the gate
+	idle      func()     // waits for entered to become 0
+	parked    []*Waiting // requests that wait for the gate
 	snaps     snapshots
 	tracking  tracking
 	work      map[dtyp.GUID]*transaction
@@ -64,7 +66,9 @@ type disk struct {
 }
 
 func newDisk(s *Service, key diskKey, v store.Volume) *disk {
-	return &disk{svc: s, key: key, vol: v, opens: map[*Open]struct{}{}, work: map[dtyp.GUID]*transaction{}}
+	d := &disk{svc: s, key: key, vol: v, opens: map[*Open]struct{}{}, work: map[dtyp.GUID]*transaction{}}
+	d.left.L = &d.mu
+	return d
 }
 
 // load opens the container and brings back what the KV knows of the disk.
@@ -173,6 +177,7 @@ func (d *disk) save(r scsi.Record) (store.Pos, error) {
 
 // closed takes an open out and ends what it had under way.
 func (d *disk) closed(o *Open) {
+	d.shut(o)
 	d.mu.Lock()
 	delete(d.opens, o)
 	last := true
@@ -194,9 +199,9 @@ func (d *disk) closed(o *Open) {
 	}
 }
 
-// release is the end of the last shared open: without APTPL the reservations go
+// dispose is the end of the last shared open: without APTPL the reservations go
 // with it. d.loading is held and nobody else knows the disk.
-func (d *disk) release() store.Pos {
+func (d *disk) dispose() store.Pos {
 	var pos store.Pos
 	if r := d.target.Record(); !r.State.APTPL {
 		pos, _ = d.vol.KV().Apply([]store.KVEdit{{Bucket: bucket, Key: keyOf(reservationKey, d.key.file)}})
@@ -205,74 +210,6 @@ func (d *disk) release() store.Pos {
 	d.medium.Load().Close()
 	d.node.Close()
 	return pos
-}
-
-// enter lets a command pass the gate unless it is closed.
-func (d *disk) enter() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.blocked {
-		return false
-	}
-	d.entered++
-	return true
-}
-
-// park keeps a command that could not enter until the gate is open again.
-func (d *disk) park(run func()) {
-	d.mu.Lock()
-	if d.blocked {
-		d.parked = append(d.parked, run)
-		d.mu.Unlock()
-		return
-	}
-	d.mu.Unlock()
-	run() // opened meanwhile
-}
-
-// exit ends a command that had entered.
-func (d *disk) exit() {
-	d.mu.Lock()
-	d.entered--
-	var idle func()
-	if d.entered == 0 {
-		idle, d.idle = d.idle, nil
-	}
-	d.mu.Unlock()
-	if idle != nil {
-		idle()
-	}
-}
-
-// block closes the gate and calls then once when no command is running. It
-// returns false when the gate is somebody else's.
-func (d *disk) block(then func()) bool {
-	d.mu.Lock()
-	if d.exclusive {
-		d.mu.Unlock()
-		return false
-	}
-	d.exclusive, d.blocked = true, true
-	wait := d.entered > 0
-	if wait {
-		d.idle = then
-	}
-	d.mu.Unlock()
-	if !wait {
-		then()
-	}
-	return true
-}
-
-// unblock opens the gate and runs what waited.
-func (d *disk) unblock() {
-	d.mu.Lock()
-	parked := d.parked
-	d.parked, d.blocked, d.exclusive = nil, false, false
-	d.mu.Unlock()
-	for _, run := range parked {
-		run()
-	}
 }
 
 // openedThrough reports whether an open came by way of a file.

@@ -22,6 +22,43 @@ type senseRing struct {
 	slots    map[uint8]senseError
 }
 
+// senseEntry is the size of an error in what decode reads: key, SrbStatus, ScsiStatus,
+// sense.
+const senseEntry = 3 + wire.SenseSize
+
+// decode takes over what an earlier life of the open had stored.
+func (r *senseRing) decode(b []byte) bool {
+	if len(b) == 0 {
+		return true
+	}
+	if (len(b)-1)%senseEntry != 0 {
+		return false
+	}
+	r.sequence, r.slots = b[0], map[uint8]senseError{}
+	for b = b[1:]; len(b) > 0; b = b[senseEntry:] {
+		r.slots[b[0]] = senseError{true, b[1], scsi.Status(b[2]), [wire.SenseSize]byte(b[3:senseEntry])}
+	}
+	return true
+}
+
+// Sense is the sense ring for who keeps it over restarts, nil while it is empty.
+func (o *Open) Sense() []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.sense.slots == nil {
+		return nil
+	}
+	b := append(make([]byte, 0, 1+len(o.sense.slots)*senseEntry), o.sense.sequence)
+	for key, e := range o.sense.slots {
+		b = append(b, key, e.srb, byte(e.status))
+		b = append(b, e.sense[:]...)
+	}
+	return b
+}
+
+// Stored reports whether a status names an error in the sense ring.
+func Stored(s ntstatus.Status) bool { return s&^0xFF == ntstatus.SVHDXErrorStored }
+
 // keep stores an error and returns the status that names it.
 func (o *Open) keep(e senseError) ntstatus.Status {
 	o.mu.Lock()
@@ -63,77 +100,69 @@ func attentionStatus(s scsi.Sense) ntstatus.Status {
 }
 
 // Read reads from the virtual disk and calls done once with the number of bytes,
-// which is all of them or none ([MS-RSVD] 3.2.5.3); an open of the container's bytes
-// may end early. p stays the callee's until then.
-func (o *Open) Read(p []byte, off uint64, done func(int, ntstatus.Status)) {
-	if o.raw != nil {
-		n, err := o.raw.ReadAt(p, int64(min(off, 1<<62)))
-		done(n, statusOf(err))
-		return
-	}
+// which is all of them or none ([MS-RSVD] 3.2.5.3). p stays the callee's until then. A
+// request that has to wait is returned.
+func (o *Open) Read(p []byte, off uint64, done func(int, ntstatus.Status)) *Waiting {
 	if status, ok := o.admissible(off, len(p)); !ok {
 		done(0, status)
-		return
+		return nil
 	}
-	status := ntstatus.Success
-	switch {
-	case o.snapshot != nil:
-		status = o.readStatus(o.snapshot.ReadAt(p, int64(off)))
-	case !o.disk.enter():
-		o.disk.park(func() { o.Read(p, off, done) })
-		return
-	default:
-		status = o.read(p, int64(off))
-		o.disk.exit()
+	if o.disk.enter(o) != entered {
+		return o.passing(nil, func() func() {
+			n, status := o.read(p, int64(off))
+			return func() { done(n, status) }
+		}, func(s ntstatus.Status) { done(0, s) })
 	}
-	if status != ntstatus.Success {
-		done(0, status)
-		return
-	}
-	done(len(p), status)
+	n, status := o.read(p, int64(off))
+	o.disk.exit(o)
+	done(n, status)
+	return nil
 }
 
-func (o *Open) read(p []byte, off int64) ntstatus.Status {
+func (o *Open) read(p []byte, off int64) (int, ntstatus.Status) {
+	if o.snapshot != nil {
+		return o.readResult(len(p), o.snapshot.ReadAt(p, off))
+	}
 	k := tickets.Get().(*scsi.Ticket)
 	defer tickets.Put(k)
 	if r, ok := o.disk.target.Begin(k, o.initiator, scsi.AccessRead); !ok {
-		return o.refused(r)
+		return 0, o.refused(r)
 	}
 	defer o.disk.target.End(k)
 	o.disk.reads.Add(1)
-	return o.readStatus(o.disk.medium.ReadAt(p, off))
+	o.disk.readBytes.Add(int64(len(p)))
+	return o.readResult(len(p), o.disk.medium.ReadAt(p, off))
 }
 
-func (o *Open) readStatus(err error) ntstatus.Status {
+func (o *Open) readResult(n int, err error) (int, ntstatus.Status) {
 	if err != nil {
-		return o.keep(stored(scsi.UnrecoveredReadError))
+		return 0, o.keep(stored(scsi.UnrecoveredReadError))
 	}
-	return ntstatus.Success
+	return n, ntstatus.Success
 }
 
 // Write writes all of p to the virtual disk and calls done once with the position
-// that makes it durable ([MS-RSVD] 3.2.5.4). p stays the callee's until then.
-func (o *Open) Write(p []byte, off uint64, done func(store.Pos, ntstatus.Status)) {
-	if o.raw != nil {
-		pos, err := o.raw.WriteAt(p, int64(min(off, 1<<62)), store.Touch{})
-		done(pos, statusOf(err))
-		return
-	}
+// that makes it durable ([MS-RSVD] 3.2.5.4). p stays the callee's until then. A request
+// that has to wait is returned.
+func (o *Open) Write(p []byte, off uint64, done func(store.Pos, ntstatus.Status)) *Waiting {
 	if status, ok := o.admissible(off, len(p)); !ok {
 		done(0, status)
-		return
+		return nil
 	}
 	if o.snapshot != nil {
 		done(0, o.keep(stored(scsi.WriteProtected)))
-		return
+		return nil
 	}
-	if !o.disk.enter() {
-		o.disk.park(func() { o.Write(p, off, done) })
-		return
+	if o.disk.enter(o) != entered {
+		return o.passing(nil, func() func() {
+			pos, status := o.write(p, int64(off))
+			return func() { done(pos, status) }
+		}, func(s ntstatus.Status) { done(0, s) })
 	}
 	pos, status := o.write(p, int64(off))
-	o.disk.exit()
+	o.disk.exit(o)
 	done(pos, status)
+	return nil
 }
 
 func (o *Open) write(p []byte, off int64) (store.Pos, ntstatus.Status) {
@@ -144,6 +173,7 @@ func (o *Open) write(p []byte, off int64) (store.Pos, ntstatus.Status) {
 	}
 	defer o.disk.target.End(k)
 	o.disk.writes.Add(1)
+	o.disk.writtenBytes.Add(int64(len(p)))
 	pos, err := o.disk.medium.WriteAt(p, off)
 	if err != nil {
 		return 0, o.keep(stored(scsi.WriteSense(err)))
@@ -190,7 +220,7 @@ func (o *Open) refused(r scsi.Result) ntstatus.Status {
 
 // Flush returns the position behind everything written to the disk so far.
 func (o *Open) Flush() (store.Pos, ntstatus.Status) {
-	if o.raw != nil || o.snapshot != nil {
+	if o.snapshot != nil {
 		return 0, ntstatus.Success
 	}
 	pos, err := o.disk.medium.Flush()

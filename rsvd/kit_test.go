@@ -101,7 +101,7 @@ func (w *world) try(name string, context []byte, target *wire.TargetSpecifier) (
 	if err != nil {
 		return nil, ntstatus.ObjectNameNotFound
 	}
-	o, status := w.svc.Open(OpenRequest{Volume: w.vol, Node: n, Name: name, Folder: w.dir, RawContext: context, Target: target, CreateOptions: noIntermediateBuffering})
+	o, status := w.svc.Open(OpenRequest{Volume: w.vol, Node: n, Name: name, Folder: w.dir, RawContext: context, Target: target, CreateOptions: noIntermediateBuffering, Rights: MayRead | MayWrite | MayDelete})
 	if status != ntstatus.Success {
 		n.Close()
 		return nil, status

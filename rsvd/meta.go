@@ -222,6 +222,9 @@ func (c *call) extract(id dtyp.GUID, data []byte) {
 	case r.Flags != 0 && (r.Type != wire.SnapshotVM || r.Flags != wire.ExtractDeleteOnClose):
 		c.end(ntstatus.InvalidParameter2, 0)
 		return
+	case r.Flags == wire.ExtractDeleteOnClose && c.o.rights&MayDelete == 0:
+		c.end(ntstatus.AccessDenied, 0)
+		return
 	}
 	var base *snapshot
 	if limited {
@@ -256,15 +259,13 @@ func (c *call) convert(id dtyp.GUID, data []byte) {
 		c.fail(ntstatus.InvalidParameter)
 		return
 	}
-	if c.o.set {
-		c.end(ntstatus.InvalidDeviceRequest, 0)
-		return
-	}
-	pos, err := c.o.toSet(r.Destination)
-	if err == nil {
-		c.o.disk.ended(id)
-	}
-	c.end(statusOf(err), pos)
+	c.exclusively(id, func() (store.Pos, ntstatus.Status) {
+		if c.o.set || strings.HasSuffix(strings.ToLower(c.o.name), ".avhdx") {
+			return 0, ntstatus.InvalidDeviceRequest // it is in a set
+		}
+		pos, err := c.o.toSet(r.Destination)
+		return pos, statusOf(err)
+	})
 }
 
 func (o *Open) toSet(name string) (store.Pos, error) {
@@ -288,6 +289,11 @@ func (o *Open) toSet(name string) (store.Pos, error) {
 	if _, err := o.folder.Rename(o.name, active); err != nil {
 		return 0, err
 	}
+	o.disk.mu.Lock()
+	for x := range o.disk.opens {
+		x.name = active
+	}
+	o.disk.mu.Unlock()
 	return o.disk.target.Raise(scsi.OperatingDefinitionChange, o.disk.others(o.initiator)...)
 }
 

@@ -70,12 +70,25 @@ type OpenRequest struct {
 	Node   store.Node // the container, open for the life of the Open; closed by the caller
 	Name   string     // its name in Folder, without the suffix
 	Folder Folder
-	// Context is the SVHDX_OPEN_DEVICE context; RawContext its bytes, whose length
-	// and version are judged here. Target, instead, opens a snapshot.
+	// RawContext is the SVHDX_OPEN_DEVICE context, whose length and version are judged
+	// here. Target, instead, opens a snapshot.
 	RawContext    []byte
 	Target        *wire.TargetSpecifier
 	CreateOptions uint32
+	Rights        Rights
+	// Sense is what Open.Sense returned before a restart.
+	Sense []byte
 }
+
+// Rights are what the open may do to the container, as the server has granted it.
+type Rights uint8
+
+// The rights.
+const (
+	MayRead Rights = 1 << iota
+	MayWrite
+	MayDelete
+)
 
 // Open is one shared open.
 type Open struct {
@@ -88,10 +101,12 @@ type Open struct {
 	set     bool         // opened through a VHD set
 	file    store.FileID // of the container: payload or set
 
+	rights        Rights
 	initiator     scsi.Initiator
-	raw           store.Stream // container bytes, for SVHDX_ORIGINATOR_VHDMP
-	snapshot      *vhdx.Disk   // a snapshot opened by target specifier
-	pendingDelete bool         // guarded by disk.mu
+	snapshot      *vhdx.Disk // a snapshot opened by target specifier
+	pendingDelete bool       // guarded by disk.mu
+	shut          bool       // being closed; guarded by disk.mu
+	busy          int        // requests at work; guarded by disk.mu
 
 	mu    sync.Mutex // guards sense
 	sense senseRing
@@ -123,9 +138,17 @@ func (s *Service) context(raw []byte) (smb2.SVHDXOpenDevice, ntstatus.Status) {
 	return c, ntstatus.Success
 }
 
+// Virtual judges the create context before anything is opened, and reports whether the
+// open is to be one of the virtual disk; else it is of the container's bytes
+// (SVHDX_ORIGINATOR_VHDMP).
+func (s *Service) Virtual(raw []byte) (bool, ntstatus.Status) {
+	c, status := s.context(raw)
+	return c.OriginatorFlags != smb2.SVHDXOriginatorVHDMP, status
+}
+
 // Open opens a shared virtual disk ([MS-RSVD] 3.2.5.1).
 func (s *Service) Open(r OpenRequest) (*Open, ntstatus.Status) {
-	o := &Open{svc: s, file: r.Node.ID(), folder: r.Folder, name: r.Name, options: r.CreateOptions, set: strings.HasSuffix(strings.ToLower(r.Name), ".vhds")}
+	o := &Open{svc: s, file: r.Node.ID(), folder: r.Folder, name: r.Name, options: r.CreateOptions, rights: r.Rights, set: strings.HasSuffix(strings.ToLower(r.Name), ".vhds")}
 	if r.Target == nil {
 		var status ntstatus.Status
 		if o.context, status = s.context(r.RawContext); status != ntstatus.Success {
@@ -138,23 +161,20 @@ func (s *Service) Open(r OpenRequest) (*Open, ntstatus.Status) {
 		return nil, ntstatus.InvalidParameter
 	}
 	if r.Target == nil && o.context.OriginatorFlags == smb2.SVHDXOriginatorVHDMP {
-		return s.openRaw(o, r)
+		if s.InUse(r.Volume, r.Node.ID()) {
+			return nil, ntstatus.VHDShared
+		}
+		return o, ntstatus.Success
+	}
+	if !o.sense.decode(r.Sense) {
+		return nil, ntstatus.InvalidParameter
 	}
 	return s.openDisk(o, r)
 }
 
-// openRaw opens the container itself, which is impossible while it is shared.
-func (s *Service) openRaw(o *Open, r OpenRequest) (*Open, ntstatus.Status) {
-	if s.find(r.Volume, r.Node.ID()) != nil {
-		return nil, ntstatus.VHDShared
-	}
-	data, err := r.Node.Data()
-	if err != nil {
-		return nil, openStatus(err)
-	}
-	o.raw = data
-	return o, ntstatus.Success
-}
+// IsDisk reports whether READ and WRITE are of the virtual disk. Otherwise the open is of
+// the container's bytes, and its I/O is the server's own.
+func (o *Open) IsDisk() bool { return o.disk != nil }
 
 func (s *Service) openDisk(o *Open, r OpenRequest) (*Open, ntstatus.Status) {
 	node, owned, err := s.payload(o, r)
@@ -177,22 +197,28 @@ func (s *Service) openDisk(o *Open, r OpenRequest) (*Open, ntstatus.Status) {
 	return o, ntstatus.Success
 }
 
+// Payload returns the name of the file, in the same folder, that a VHD set names.
+func (s *Service) Payload(set store.Node) (string, ntstatus.Status) {
+	if s.opt.Version < wire.Version2 {
+		return "", ntstatus.SVHDXWrongFileType
+	}
+	data, err := set.Data()
+	if err != nil {
+		return "", openStatus(err)
+	}
+	defer data.Close()
+	name, err := vhdx.ReadSet(data)
+	return name, openStatus(err)
+}
+
 // payload returns the node of the VHDX file that a container leads to.
 func (s *Service) payload(o *Open, r OpenRequest) (node store.Node, owned bool, err error) {
 	if !o.set {
 		return r.Node, false, nil
 	}
-	if s.opt.Version < wire.Version2 {
-		return nil, false, vhdx.ErrNotVHDX
-	}
-	data, err := r.Node.Data()
-	if err != nil {
-		return nil, false, err
-	}
-	defer data.Close()
-	name, err := vhdx.ReadSet(data)
-	if err != nil {
-		return nil, false, err
+	name, status := s.Payload(r.Node)
+	if status != ntstatus.Success {
+		return nil, false, status
 	}
 	node, err = r.Folder.Open(name)
 	return node, true, err
@@ -289,9 +315,6 @@ func (o *Open) PendingDelete() bool {
 
 // Sizes are those of the virtual disk, with the space its container takes.
 func (o *Open) Sizes() store.Sizes {
-	if o.raw != nil {
-		return o.raw.Sizes()
-	}
 	size := o.disk.medium.Geometry().Size
 	if o.snapshot != nil {
 		size = o.snapshot.Geometry().Size
@@ -299,25 +322,25 @@ func (o *Open) Sizes() store.Sizes {
 	return store.Sizes{Size: size, Allocated: o.disk.medium.Info().FileSize, ValidData: size}
 }
 
-// Close ends an open ([MS-RSVD] 3.2.5.2) none of whose requests is running; parked
-// ones complete later. The returned position covers all it wrote.
+// Close ends an open ([MS-RSVD] 3.2.5.2): its waiting requests are refused with
+// STATUS_FILE_CLOSED, those at work are waited for, later ones find it closed. The
+// returned position covers all it wrote.
 func (o *Open) Close() store.Pos {
-	if o.raw != nil {
-		o.raw.Close()
+	d := o.disk
+	if d == nil {
 		return 0
 	}
+	d.loading.Lock()
+	defer d.loading.Unlock()
+	d.closed(o)
 	if o.snapshot != nil {
 		o.snapshot.Close()
 	}
-	d := o.disk
-	d.loading.Lock()
-	defer d.loading.Unlock()
 	pos, _ := d.medium.Flush()
-	d.closed(o)
 	if !o.svc.leave(d) {
 		return pos
 	}
-	pos = max(pos, d.release())
+	pos = max(pos, d.dispose())
 	o.svc.forget(d)
 	return pos
 }
@@ -380,6 +403,8 @@ func (s *Service) Prune(v store.Volume, keep func(store.FileID) bool) (store.Pos
 // openStatus is where errors of opening become NTSTATUS.
 func openStatus(err error) ntstatus.Status {
 	switch {
+	case err == nil:
+		return ntstatus.Success
 	case errors.Is(err, vhdx.ErrNotVHDX), errors.Is(err, errDifferencing):
 		return ntstatus.SVHDXWrongFileType
 	case errors.Is(err, vhdx.ErrParent), errors.Is(err, vhdx.ErrCorrupt), errors.Is(err, vhdx.ErrUnsupported):
@@ -392,6 +417,7 @@ func openStatus(err error) ntstatus.Status {
 
 // statusOf maps the errors of the store and the container.
 func statusOf(err error) ntstatus.Status {
+	var status ntstatus.Status
 	switch {
 	case err == nil:
 		return ntstatus.Success
@@ -413,6 +439,8 @@ func statusOf(err error) ntstatus.Status {
 		return ntstatus.InvalidParameter
 	case errors.Is(err, vhdx.ErrCorrupt):
 		return ntstatus.FileCorruptError
+	case errors.As(err, &status): // of a Folder
+		return status
 	}
 	return ntstatus.IODeviceError
 }

@@ -19,14 +19,16 @@ type call struct {
 	payload []byte
 	room    int // MaxOutputResponse
 	reply   Reply
+	wait    *Waiting
 }
 
 // tunnelOps has a row per operation: least output size and what is said when it is
-// less, whether it needs a shared disk of its own (not a snapshot), and the handler.
+// less, the rights that the open must have, and the handler.
 type tunnelOp struct {
-	room  int
-	small ntstatus.Status
-	run   func(*call)
+	room   int
+	small  ntstatus.Status
+	rights Rights
+	run    func(*call)
 }
 
 var tunnelOps map[wire.Operation]tunnelOp
@@ -34,51 +36,62 @@ var tunnelOps map[wire.Operation]tunnelOp
 func init() { // handlers refer to the table's type
 	small := ntstatus.BufferTooSmall
 	tunnelOps = map[wire.Operation]tunnelOp{
-		wire.GetInitialInfo:              {40, small, (*call).initialInfo},
-		wire.SCSI:                        {52, ntstatus.InvalidParameter, (*call).scsi},
-		wire.CheckConnectionStatus:       {16, ntstatus.BufferOverflow, (*call).connection},
-		wire.SRBStatus:                   {40, ntstatus.InvalidParameter, (*call).srbStatus},
-		wire.GetDiskInfo:                 {72, small, (*call).diskInfo},
-		wire.ValidateDisk:                {17, small, (*call).validate},
-		wire.MetaOperationStart:          {16, small, (*call).metaStart},
-		wire.MetaOperationQueryProgress:  {32, small, (*call).progress},
-		wire.VHDSetQueryInformation:      {28, small, (*call).querySet},
-		wire.DeleteSnapshot:              {16, small, (*call).deleteSnapshot},
-		wire.ChangeTrackingGetParameters: {32, small, (*call).trackingParameters},
-		wire.ChangeTrackingStart:         {16, small, (*call).trackingStart},
-		wire.ChangeTrackingStop:          {20, small, (*call).trackingStop},
-		wire.QueryVirtualDiskChanges:     {32, small, (*call).queryChanges},
-		wire.QuerySafeSize:               {24, small, (*call).safeSize},
+		wire.GetInitialInfo:              {40, small, 0, (*call).initialInfo},
+		wire.SCSI:                        {52, ntstatus.InvalidParameter, 0, (*call).scsi},
+		wire.CheckConnectionStatus:       {16, ntstatus.BufferOverflow, 0, (*call).connection},
+		wire.SRBStatus:                   {40, ntstatus.InvalidParameter, 0, (*call).srbStatus},
+		wire.GetDiskInfo:                 {72, small, 0, (*call).diskInfo},
+		wire.ValidateDisk:                {17, small, 0, (*call).validate},
+		wire.MetaOperationStart:          {16, small, MayWrite, (*call).metaStart},
+		wire.MetaOperationQueryProgress:  {32, small, 0, (*call).progress},
+		wire.VHDSetQueryInformation:      {28, small, 0, (*call).querySet},
+		wire.DeleteSnapshot:              {16, small, MayWrite, (*call).deleteSnapshot},
+		wire.ChangeTrackingGetParameters: {32, small, 0, (*call).trackingParameters},
+		wire.ChangeTrackingStart:         {16, small, MayWrite, (*call).trackingStart},
+		wire.ChangeTrackingStop:          {20, small, MayWrite, (*call).trackingStop},
+		wire.QueryVirtualDiskChanges:     {32, small, MayRead, (*call).queryChanges},
+		wire.QuerySafeSize:               {24, small, 0, (*call).safeSize},
 	}
 }
 
 // Tunnel runs FSCTL_SVHDX_SYNC_TUNNEL_REQUEST or its async twin and calls reply
 // once ([MS-RSVD] 3.2.5.5). input stays the callee's until then; it keeps nothing of
-// it afterwards.
-func (o *Open) Tunnel(input []byte, maxOutput int, reply Reply) {
+// it afterwards. A request that has to wait is returned.
+func (o *Open) Tunnel(input []byte, maxOutput int, reply Reply) *Waiting {
 	c := &call{o: o, room: maxOutput, reply: reply}
-	if o.raw != nil {
+	switch d := o.disk; {
+	case d == nil:
 		c.fail(ntstatus.InvalidDeviceRequest)
-		return
+	case !d.use(o):
+		c.fail(ntstatus.FileClosed)
+	default:
+		c.run(input)
+		d.unuse(o)
 	}
+	return c.wait
+}
+
+func (c *call) run(input []byte) {
 	if c.header.Decode(input) != nil {
 		c.fail(ntstatus.BufferTooSmall)
 		return
 	}
 	c.payload = input[wire.TunnelHeaderSize:]
 	op := c.header.Operation
-	version := op.Version()
+	version, row := op.Version(), tunnelOps[op]
 	switch {
 	case !op.OfRSVD():
 		c.fail(ntstatus.InvalidDeviceRequest)
-	case version == 0 || version > o.svc.opt.Version:
+	case version == 0 || version > c.o.svc.opt.Version:
 		c.end(ntstatus.SVHDXVersionMismatch, 0)
 	case !op.Known():
 		c.end(ntstatus.InvalidParameter, 0)
-	case maxOutput < tunnelOps[op].room:
-		c.fail(tunnelOps[op].small)
+	case c.room < row.room:
+		c.fail(row.small)
+	case c.o.rights&row.rights != row.rights:
+		c.end(ntstatus.AccessDenied, 0)
 	default:
-		tunnelOps[op].run(c)
+		row.run(c)
 	}
 }
 
@@ -153,14 +166,9 @@ func (c *call) diskInfo() {
 	c.answer(ntstatus.Success, &r, 0)
 }
 
-// throughGate runs an operation that reads the container when the gate is open.
+// throughGate runs an operation that uses the container when the gate is open.
 func (c *call) throughGate(run func()) {
-	if !c.o.disk.enter() {
-		c.o.disk.park(func() { c.throughGate(run) })
-		return
-	}
-	run()
-	c.o.disk.exit()
+	c.wait = c.o.passing(nil, func() func() { run(); return nil }, c.fail)
 }
 
 // validate is [MS-RSVD] 3.2.5.5.6.
@@ -205,19 +213,22 @@ func (e echo) AppendTo(b []byte) []byte {
 // execute hands a command to the logical unit; commands that move data wait for
 // the gate.
 func (c *call) execute(cmd *scsi.Command, r *wire.SCSIRequest) {
-	d := c.o.disk
-	if !cmd.CDB.MovesData() {
-		d.target.Execute(cmd, func(res scsi.Result) { c.scsiDone(r, res) })
-		return
+	need := Rights(0)
+	switch cmd.CDB.Access() {
+	case scsi.AccessRead:
+		need = MayRead
+	case scsi.AccessWrite, scsi.AccessReserve:
+		need = MayWrite
 	}
-	if !d.enter() {
-		d.park(func() { c.execute(cmd, r) })
-		return
+	run := func() { c.o.disk.target.Execute(cmd, func(res scsi.Result) { c.scsiDone(r, res) }) }
+	switch {
+	case c.o.rights&need != need, c.o.snapshot != nil && need == MayWrite:
+		c.answer(ntstatus.AccessDenied, echo(c.payload), 0)
+	case cmd.CDB.MovesData():
+		c.throughGate(run)
+	default:
+		run()
 	}
-	d.target.Execute(cmd, func(res scsi.Result) {
-		d.exit()
-		c.scsiDone(r, res)
-	})
 }
 
 func (c *call) scsiDone(r *wire.SCSIRequest, res scsi.Result) {

@@ -16,10 +16,10 @@ const (
 	CapEncryption
 	CapNotifications
 	CapResiliency
-	CapCluster  // SMB2_SHARE_CAP_CLUSTER: a witness service answers
-	CapScaleOut // SMB2_SHARE_CAP_SCALEOUT
-	CapSharedVHDX
-	CapOffload // offloaded data transfer
+	CapCluster    // SMB2_SHARE_CAP_CLUSTER and STYPE_CLUSTER_SOFS on shares with shared disks
+	CapScaleOut   // SMB2_SHARE_CAP_SCALEOUT on them
+	CapSharedVHDX // [MS-SMB2] IsSharedVHDSupported
+	CapOffload    // offloaded data transfer
 	CapStorageQoS
 	CapDFS
 	capCount
@@ -61,7 +61,26 @@ var needs = []struct{ cap, needs Capability }{
 	{CapDirectoryLeasing, CapLeasing},
 	{CapScaleOut, CapCluster},
 	{CapCluster, CapPersistentHandles},
+	// [MS-RSVD] 3.2.3: the service is there when a share is of the type
+	// STYPE_CLUSTER_SOFS. Hosts look at SCALEOUT, CLUSTER and CONTINUOUS_AVAILABILITY
+	// before they attach a shared disk ([MS-HVRS] C0002, C0003).
 	{CapSharedVHDX, CapPersistentHandles},
+	{CapSharedVHDX, CapScaleOut},
+}
+
+// ScaleOut reports whether a share is of the type STYPE_CLUSTER_SOFS.
+func (s *Server) ScaleOut(sh *Share) bool { return s.shareCapabilities(sh).Has(CapScaleOut) }
+
+// shareCapabilities are those of the server's that are true of a share.
+func (s *Server) shareCapabilities(sh *Share) CapabilitySet {
+	c := s.caps
+	if !sh.SharedVHDX {
+		c = c.Without(CapSharedVHDX).Without(CapScaleOut).Without(CapCluster)
+	}
+	if !sh.ContinuouslyAvailable {
+		c = c.Without(CapPersistentHandles)
+	}
+	return c
 }
 
 func (s CapabilitySet) validate() error {

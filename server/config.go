@@ -11,6 +11,7 @@ import (
 
 	"gabion/auth"
 	"gabion/protocol/dtyp"
+	"gabion/rsvd"
 )
 
 // Config is all that a Server is told. The zero value of a field means its default;
@@ -41,6 +42,10 @@ type Config struct {
 	// Interfaces answers FSCTL_QUERY_NETWORK_INTERFACE_INFO; nil lists the
 	// machine's own addresses that the listeners can be reached at.
 	Interfaces func() []Interface
+
+	// SharedDisks serves shared virtual disks on shares that say so; nil makes one
+	// with the defaults.
+	SharedDisks *rsvd.Service
 
 	// Roles are looked at for those held on a share or a folder; nil: there are none.
 	// What somebody is on the whole array, Auth has said already.
@@ -236,6 +241,9 @@ func (c *Config) validate(memory int64) error {
 	}
 	if c.MaxDialect == 0 {
 		c.MaxDialect = Dialect311
+	}
+	if c.SharedDisks == nil {
+		c.SharedDisks = rsvd.New(rsvd.Options{})
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

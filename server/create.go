@@ -17,13 +17,14 @@ import (
 //	replay, reconnect      3.3.5.9 (replay), 3.3.5.9.7, 3.3.5.9.12: an open there is already
 //	validate               "Path Name Validation", what can be refused at once
 //	evict                  3.3.5.9.13
+//	sharedDisk             3.3.5.9.14, before anything is opened
 //	execute                "Open Execution", by the object store, which may wait for breaks
 //	opened                 "Successful Open Initialization", durability
 //	respond                "Response Construction"
 func create(r *request) {
 	c := &creation{r: r}
 	for _, step := range [...]func(*creation) bool{
-		(*creation).decode, (*creation).pipe, (*creation).replay, (*creation).reconnect, (*creation).validate, (*creation).evict, (*creation).begin,
+		(*creation).decode, (*creation).pipe, (*creation).replay, (*creation).reconnect, (*creation).validate, (*creation).sharedDisk, (*creation).evict, (*creation).begin,
 	} {
 		if !step(c) {
 			return
@@ -37,7 +38,9 @@ type creation struct {
 	r    *request
 	req  smb2.CreateRequest
 	ctx  createContexts
-	name string
+	name string // as sent
+	path string // name without :SharedVirtualDisk
+	disk *diskRequest
 	obj  object.CreateRequest
 	// lower is the oplock level a replay is answered with, if below the open's.
 	lower *smb2.OplockLevel
@@ -62,6 +65,7 @@ func (c *creation) decode() bool {
 	// Deviation: a slash is taken for the separator that systems which use it as one mean
 	// by it, instead of being refused.
 	c.name = strings.ReplaceAll(dtyp.DecodeUTF16(c.req.Name), "/", `\`)
+	c.path = c.name
 	return true
 }
 
@@ -102,8 +106,8 @@ func (c *creation) execute() {
 	f := &file{server: r.server(), share: share, client: r.conn.client, asked: c.req, name: c.name}
 	f.asked.Name, f.asked.Contexts = nil, nil
 	c.obj = object.CreateRequest{
-		Token: r.tree.tokenAt(c.name),
-		Path:  c.name,
+		Token: r.tree.tokenAt(c.path),
+		Path:  c.path,
 
 		DesiredAccess:  uint32(c.req.DesiredAccess),
 		FileAttributes: c.req.FileAttributes,
@@ -122,6 +126,8 @@ func (c *creation) execute() {
 	if lease == nil && c.req.RequestedOplockLevel == smb2.OplockLevelLease {
 		c.obj.Oplock = object.OplockNone
 	}
+	c.cacheLess()
+	c.asDisk()
 	if c.ctx.allocation != nil {
 		c.obj.Allocation = int64(c.ctx.allocation.Size)
 	}
@@ -131,9 +137,19 @@ func (c *creation) execute() {
 	c.setApp(f)
 	p := share.Tree.Create(&c.obj, func(res object.CreateResult, status ntstatus.Status) {
 		c.audit(&res, status)
+		if c.containerShared(status) {
+			if status == ntstatus.Success {
+				res.Open.Close()
+			}
+			status = ntstatus.VHDShared
+		}
 		if status != ntstatus.Success {
 			c.end()
 			c.failed(&res, c.reason(status))
+			return
+		}
+		if c.disk != nil {
+			c.openDisk(f, &res)
 			return
 		}
 		c.opened(f, &res)
@@ -209,7 +225,22 @@ func (c *creation) opened(f *file, res *object.CreateResult) {
 	}
 	c.addDurable(&b, f)
 	c.addInfo(&b, f, &res.Info)
+	c.addDisk(&b, f)
 	c.respond(f, resp, &b, c.recorded(f, res.Pos))
+}
+
+// cacheLess is what 3.3.5.9, 3.3.5.9.8 and 3.3.5.9.11 say of shares of type
+// STYPE_CLUSTER_SOFS: clients cache reads at most.
+func (c *creation) cacheLess() {
+	if !c.r.server().ScaleOut(c.r.tree.share) || !c.r.dialect().Is3x() {
+		return
+	}
+	if c.obj.Oplock == object.OplockBatch {
+		c.obj.Oplock = object.OplockII
+	}
+	if c.obj.Lease != nil {
+		c.obj.Lease.State &= object.CacheRead
+	}
 }
 
 // response is "Response Construction", without the contexts.

@@ -22,6 +22,7 @@ type createContexts struct {
 	reconnectV2 *smb2.DurableReconnectV2
 	app         *smb2.AppInstanceID
 	appVersion  *smb2.AppInstanceVersion
+	svhdx       []byte // SVHDX_OPEN_DEVICE_CONTEXT, of any version
 }
 
 // appInstance is Open.AppInstanceId and Open.ApplicationInstanceVersion.
@@ -69,6 +70,9 @@ func (r *request) parseContexts(list smb2.CreateContextReader) (c createContexts
 		default:
 			if is3x {
 				into = c.parse3x(&list)
+			}
+			if string(list.Name) == smb2.ContextSVHDXOpenDevice && r.sharesDisks() {
+				c.svhdx = list.Data
 			}
 		}
 		if into != nil && into.Decode(list.Data) != nil {

@@ -253,7 +253,7 @@ func (c *creation) reclaim(f *file, current *open) bool {
 
 // again answers with an open there was before.
 func (c *creation) again(f *file, action uint32) bool {
-	i, status := f.obj.Info()
+	i, status := f.info()
 	if status != ntstatus.Success {
 		return c.fail(status)
 	}
@@ -377,7 +377,7 @@ func (c *creation) evict() bool {
 		return true
 	}
 	share := c.r.tree.share
-	for _, o := range share.Tree.FS().FindAppInstance(share.Tree, app.ID, c.name, c.r.conn.client) {
+	for _, o := range share.Tree.FS().FindAppInstance(share.Tree, app.ID, c.path, c.r.conn.client) {
 		f := fileOf(o)
 		if f == nil {
 			continue

@@ -24,6 +24,7 @@ type file struct {
 	name   string             // Open.FileName
 	action smb2.CreateAction
 	app    appInstance
+	disk   *sharedDisk // Open.IsSharedVHDX; set before anybody finds the open
 
 	persistent uint64 // Open.DurableFileId; constant from the first attach on
 	recovered  bool   // made from a record
@@ -99,6 +100,9 @@ func (f *file) Close(why Reason) {
 	}
 	info, pos, status := f.obj.Close()
 	pos = max(pos, forgotten, f.server.forget(f))
+	if f.disk != nil {
+		f.disk.closed(&info, &pos)
+	}
 	f.mu.Lock()
 	f.current = nil
 	f.last, f.closePos, f.closed = info, pos, status

@@ -20,7 +20,7 @@ func flush(r *request) {
 		r.fail(ntstatus.AccessDenied)
 		return
 	}
-	pos, status := f.obj.Flush()
+	pos, status := f.flush()
 	if status != ntstatus.Success {
 		r.fail(status)
 		return

@@ -41,7 +41,7 @@ func (c *control) source(id smb2.FileID) (*open, *file) {
 		return nil, nil
 	}
 	f, ok := o.local.(*file)
-	if !ok || !o.hold() {
+	if !ok || f.disk != nil || !o.hold() {
 		return nil, nil
 	}
 	return o, f

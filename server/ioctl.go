@@ -65,6 +65,10 @@ func ioctl(r *request) {
 		r.fail(status)
 		return
 	}
+	if status := r.diskControlStatus(fscc.FSCTL(req.CtlCode)); status != ntstatus.Success {
+		r.fail(status)
+		return
+	}
 	row.handle(r, &req)
 }
 

@@ -27,6 +27,10 @@ func lock(r *request) {
 		r.fail(ntstatus.NetworkSessionExpired)
 		return
 	}
+	if f.disk != nil {
+		r.fail(ntstatus.LockNotGranted) // [MS-SMB2] 3.3.5.14
+		return
+	}
 	// Lock sequence verification.
 	if r.sequencesLocks(f) && f.obj.LockReplayed(req.LockSequence) {
 		r.lockDone(f, f.share.since(0))

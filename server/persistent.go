@@ -35,6 +35,7 @@ type openRecord struct {
 	Action     uint32
 	AppVersion *smb2.AppInstanceVersion `json:",omitempty"`
 	State      object.OpenState
+	Disk       *diskRecord `json:",omitempty"`
 }
 
 func recordKey(persistent uint64) string { return fmt.Sprintf("%016x", persistent) }
@@ -47,6 +48,9 @@ func (f *file) encode(state object.OpenState) ([]byte, error) {
 		Action: uint32(f.action), AppVersion: f.app.version, State: state,
 	}
 	rec.State.Path, rec.State.Stream = "", ""
+	if f.disk != nil {
+		rec.Disk = f.disk.record()
+	}
 	return json.Marshal(&rec)
 }
 
@@ -187,6 +191,10 @@ func (s *Server) RecoverOpens(vol store.Volume) error {
 		}
 		count++
 	}
+	// What no open is there for any more, and did not ask to stay, goes now.
+	if _, err := s.cfg.SharedDisks.Prune(vol, func(store.FileID) bool { return false }); err != nil {
+		return fmt.Errorf("reservations of shared disks: %w", err)
+	}
 	if len(entries) > 0 {
 		s.log.Info("persistent opens", "recovered", count, "dropped", len(stale))
 	}
@@ -249,6 +257,12 @@ func (s *Server) recoverOpen(vol store.Volume, key string, value []byte) error {
 	}
 	f.obj = o
 	o.SetTag(f)
+	if rec.Disk != nil {
+		if status := f.recoverDisk(rec.Disk); status != ntstatus.Success {
+			o.Close()
+			return status
+		}
+	}
 	s.durables.add(f)
 	return nil
 }

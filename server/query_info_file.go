@@ -58,6 +58,10 @@ func (q *query) file() {
 		class == fscc.FileNormalizedNameInformation && q.r.dialect() != smb2.Dialect311:
 		q.fail(ntstatus.NotSupported)
 	case q.room < class.MinSize():
+		if q.f.disk != nil && diskSizes[class] {
+			q.fail(ntstatus.BufferTooSmall)
+			return
+		}
 		q.tooShort()
 	case row.access != 0 && !q.f.granted(row.access):
 		q.fail(ntstatus.AccessDenied)
@@ -69,7 +73,7 @@ func (q *query) file() {
 // info returns what the object store says of the file; if it fails the query has
 // been answered.
 func (q *query) info() (i object.Info, ok bool) {
-	i, status := q.f.obj.Info()
+	i, status := q.f.info()
 	if status != ntstatus.Success {
 		q.fail(status)
 		return i, false

@@ -25,6 +25,9 @@ func read(r *request) {
 		r.fail(status)
 		return
 	}
+	if f.disk != nil && r.readDisk(&req, f) {
+		return
+	}
 	at := smb2.ReadResponseFixed + r.conn.readPadding()
 	body := r.reserve(at + int(req.Length))
 	body = body[:at+int(req.Length)]

@@ -44,6 +44,10 @@ var fileSettingOf = func() (t [256]*fileSetting) {
 func (s *set) file() {
 	class := s.class()
 	row := fileSettingOf[class]
+	if status := s.f.settable(class); status != ntstatus.Success {
+		s.r.fail(status)
+		return
+	}
 	switch {
 	case row == nil && (class.Use()&fscc.ClassSet != 0 || class == 30 || class >= 41 && class <= 43):
 		s.r.fail(ntstatus.NotSupported) // note 428

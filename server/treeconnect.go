@@ -131,13 +131,17 @@ func (s *Server) treeConnectResponse(c *conn, t *tree) *smb2.TreeConnectResponse
 	if sh.Encrypt {
 		resp.ShareFlags |= smb2.ShareFlagEncryptData
 	}
-	if sh.ContinuouslyAvailable {
-		resp.Capabilities |= smb2.ShareCapContinuousAvailability
-		if s.caps.Has(CapCluster) {
-			resp.Capabilities |= smb2.ShareCapCluster
-		}
-		if s.caps.Has(CapScaleOut) {
-			resp.Capabilities |= smb2.ShareCapScaleout
+	caps := s.shareCapabilities(sh)
+	for _, c := range [...]struct {
+		has Capability
+		bit smb2.ShareCapabilities
+	}{
+		{CapPersistentHandles, smb2.ShareCapContinuousAvailability},
+		{CapCluster, smb2.ShareCapCluster},
+		{CapScaleOut, smb2.ShareCapScaleout},
+	} {
+		if caps.Has(c.has) {
+			resp.Capabilities |= c.bit
 		}
 	}
 	return resp

@@ -23,6 +23,9 @@ func write(r *request) {
 		r.fail(status)
 		return
 	}
+	if f.disk != nil && r.writeDisk(&req, f) {
+		return
+	}
 	through := req.Flags&smb2.WriteFlagWriteThrough != 0 && r.dialect() != smb2.Dialect202
 	pos, status := f.obj.Write(req.Data, int64(req.Offset), through)
 	if status != ntstatus.Success {

@@ -36,13 +36,14 @@ type settings struct {
 	NTLM        string   `toml:"ntlm"`
 	KerberosRC4 bool     `toml:"kerberos-rc4"`
 	LogLevel    string   `toml:"log-level"`
+	VHDLogNames bool     `toml:"shared-vhdx-log-names"`
 	TestVFS     string   `toml:"-"`
 	TestMode    bool     `toml:"-"`
 }
 
 func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.Listen, "listen", defaultListen, "address to serve SMB on; Windows hosts need port 445")
-	f.StringArrayVar(&s.Share, "share", nil, "NAME[,option…]: path=DIR, ca, encrypt, readonly, abe, allow=PRINCIPAL (may be repeated; default vms,ca)")
+	f.StringArrayVar(&s.Share, "share", nil, "NAME[,option…]: path=DIR, ca, shared-vhdx, encrypt, readonly, abe, allow=PRINCIPAL (may be repeated; default vms,ca)")
 	f.StringArrayVar(&s.User, "user", nil, "NAME:PASSWORD or NAME:@FILE of a local user to make or change (may be repeated)")
 	f.StringVar(&s.Admin, "admin", "", "HOST:PORT of a TLS listener for the HTTP API")
 	f.StringVar(&s.Signing, "signing", "required", "required or enabled")
@@ -52,6 +53,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.Keytab, "keytab", "", "keytab of the array's account")
 	f.BoolVar(&s.KerberosRC4, "kerberos-rc4", false, "accept tickets encrypted with RC4, which can be cracked: for domains that cannot issue AES yet")
 	f.StringVar(&s.NTLM, "ntlm", ntlmLocalUsers, "deny, or local-users to let local users log on by NTLM")
+	f.BoolVar(&s.VHDLogNames, "shared-vhdx-log-names", false, "let hosts name the log of a shared disk's change tracking, as those did that are older than the rule against it")
 	f.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
 }
 
@@ -92,6 +94,9 @@ func (s *settings) load(file string, f *pflag.FlagSet) error {
 	take("log-level", &s.LogLevel, from.LogLevel)
 	if meta.IsDefined("kerberos-rc4") && !f.Changed("kerberos-rc4") {
 		s.KerberosRC4 = from.KerberosRC4
+	}
+	if meta.IsDefined("shared-vhdx-log-names") && !f.Changed("shared-vhdx-log-names") {
+		s.VHDLogNames = from.VHDLogNames
 	}
 	if !f.Changed("share") {
 		s.Share = from.Share

@@ -20,6 +20,7 @@ import (
 
 	"gabion/auth"
 	"gabion/protocol/ntstatus"
+	"gabion/rsvd"
 	"gabion/server"
 	"gabion/server/admin"
 	"gabion/server/audit"
@@ -145,6 +146,7 @@ type array struct {
 	users    *auth.Users
 	identity *identity
 	srv      *server.Server
+	disks    *rsvd.Service
 	system   *admin.System
 	listener net.Listener
 	socket   net.Listener
@@ -206,17 +208,19 @@ func (a *array) openServer() error {
 	if a.audit, err = audit.OpenFile(filepath.Join(a.Data, "audit.log"), audit.DefaultSize, audit.DefaultKeep); err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
+	a.disks = rsvd.New(rsvd.Options{AcceptLogNames: a.VHDLogNames})
 	auditor := audit.New(a.audit, a.identity.roles, a.log)
 	pipes := &rpc.Host{Name: name, Workgroup: "WORKGROUP", Comment: "Gabion storage array", Started: started,
 		Users: a.users, Directory: a.identity.names.Directory, Authenticator: a.identity.acceptor, Roles: a.identity.roles, Audit: auditor}
 	a.srv, err = server.New(server.Config{
 		Name: name, GUID: a.volume.Info().GUID,
-		Capabilities: server.DefaultCapabilities.With(server.CapPersistentHandles),
+		Capabilities: server.DefaultCapabilities.With(server.CapPersistentHandles, server.CapCluster, server.CapScaleOut, server.CapSharedVHDX),
 		Signing:      a.signing, Encryption: a.encryption, Anonymous: a.TestMode, TestMode: a.TestMode,
 		Auth: server.Accepting(a.identity.acceptor), Roles: a.identity.roles, Audit: auditor,
-		Pipes:   pipes,
-		Log:     a.log,
-		Metrics: registry,
+		Pipes:       pipes,
+		SharedDisks: a.disks,
+		Log:         a.log,
+		Metrics:     registry,
 	})
 	if err != nil {
 		return err

@@ -7,7 +7,16 @@ const (
 	TypeDisk    = 0
 	TypeIPC     = 3
 	TypeSpecial = 0x80000000
+
+	// TypeClusterSOFS says that a scale-out share is what others see of it by SMB
+	// (SMB2_SHARE_CAP_SCALEOUT); this protocol shows none of the three cluster bits.
+	TypeClusterSOFS = 0x04000000
+	typeCluster     = 0x02000000 | TypeClusterSOFS | 0x08000000
 )
+
+// ShownType is shi*_type: "The server MUST set the STYPE_CLUSTER_FS, STYPE_CLUSTER_SOFS,
+// and STYPE_CLUSTER_DFS bits in the shi*_type field to zero" (MS-SRVS 3.1.4.8, 3.1.4.10, 3.1.4.16).
+func ShownType(t uint32) uint32 { return t &^ typeCluster }
 
 // Unlimited is shi2_max_uses without a limit.
 const Unlimited = 0xFFFFFFFF
@@ -26,13 +35,13 @@ var shareFields = map[uint32]func(w *dcerpc.Writer, s *Share){
 	0: func(w *dcerpc.Writer, s *Share) { w.StringPointer(s.Name) },
 	1: func(w *dcerpc.Writer, s *Share) {
 		w.StringPointer(s.Name)
-		w.Uint32(s.Type)
+		w.Uint32(ShownType(s.Type))
 		w.StringPointer(s.Remark)
 	},
 	2: writeShare2,
 	501: func(w *dcerpc.Writer, s *Share) {
 		w.StringPointer(s.Name)
-		w.Uint32(s.Type)
+		w.Uint32(ShownType(s.Type))
 		w.StringPointer(s.Remark)
 		w.Uint32(s.Flags)
 	},
@@ -56,7 +65,7 @@ var enumLevels = map[uint32]bool{0: true, 1: true, 2: true, 501: true, 502: true
 
 func writeShare2(w *dcerpc.Writer, s *Share) {
 	w.StringPointer(s.Name)
-	w.Uint32(s.Type)
+	w.Uint32(ShownType(s.Type))
 	w.StringPointer(s.Remark)
 	w.Uint32(0) // shi2_permissions
 	w.Uint32(s.MaxUses)

@@ -134,6 +134,18 @@ func (c CDB) Name() string {
 	return fmt.Sprintf("operation %#02x", c[0])
 }
 
+// Access returns what the command does. Changes of reservations are AccessReserve, by
+// whatever generation of commands; commands that do not exist do nothing.
+func (c CDB) Access() Access {
+	if c[0] == opPersistentReserveOut {
+		return AccessReserve
+	}
+	if o := lookup(&c); o != nil {
+		return o.access(&c)
+	}
+	return AccessNone
+}
+
 // MovesData reports whether the command reads or changes the medium's contents, so
 // that it must wait while a snapshot holds the disk still.
 func (c CDB) MovesData() bool {

@@ -20,14 +20,16 @@ import (
 
 // ShareSpec is a share as an administrator writes it: NAME[,option…].
 type ShareSpec struct {
-	Name     string   `json:"name"`
-	Path     string   `json:"path"` // folder of the volume, "" for all of it
-	Comment  string   `json:"comment"`
-	CA       bool     `json:"ca"`
-	Encrypt  bool     `json:"encrypt"`
-	ReadOnly bool     `json:"readonly"`
-	ABE      bool     `json:"abe"`
-	Allow    []string `json:"allow"` // principals; empty lets every authenticated user in
+	Name    string `json:"name"`
+	Path    string `json:"path"` // folder of the volume, "" for all of it
+	Comment string `json:"comment"`
+	CA      bool   `json:"ca"`
+	// SharedVHDX serves shared virtual disks, on a continuously available share only.
+	SharedVHDX bool     `json:"shared-vhdx"`
+	Encrypt    bool     `json:"encrypt"`
+	ReadOnly   bool     `json:"readonly"`
+	ABE        bool     `json:"abe"`
+	Allow      []string `json:"allow"` // principals; empty lets every authenticated user in
 	// Snapshot is the one that a read-only share shows; "" is the volume as it is now.
 	Snapshot string `json:"snapshot,omitempty"`
 	// Set with Windows' tools only: the descriptor as SDDL, which stands instead of Allow,
@@ -37,8 +39,8 @@ type ShareSpec struct {
 	Caching  server.CachingPolicy `json:"caching,omitempty"`
 }
 
-// ParseShare reads NAME[,option…] with the options path=DIR, ca, encrypt,
-// readonly, abe, comment=TEXT and allow=PRINCIPAL, which may be repeated.
+// ParseShare reads NAME[,option…] with the options path=DIR, ca, shared-vhdx (which implies ca),
+// encrypt, readonly, abe, comment=TEXT and allow=PRINCIPAL, which may be repeated.
 func ParseShare(text string) (ShareSpec, error) {
 	words := strings.Split(text, ",")
 	s := ShareSpec{Name: words[0]}
@@ -47,7 +49,7 @@ func ParseShare(text string) (ShareSpec, error) {
 	}
 	for _, w := range words[1:] {
 		option, value, hasValue := strings.Cut(w, "=")
-		flags := map[string]*bool{"ca": &s.CA, "encrypt": &s.Encrypt, "readonly": &s.ReadOnly, "abe": &s.ABE}
+		flags := map[string]*bool{"ca": &s.CA, "encrypt": &s.Encrypt, "readonly": &s.ReadOnly, "abe": &s.ABE, "shared-vhdx": &s.SharedVHDX}
 		switch {
 		case flags[option] != nil && !hasValue:
 			*flags[option] = true
@@ -57,12 +59,11 @@ func ParseShare(text string) (ShareSpec, error) {
 			s.Comment = value
 		case option == "allow" && value != "":
 			s.Allow = append(s.Allow, value)
-		case option == "shared-vhdx":
-			return s, fmt.Errorf("share %q: this version does not serve shared virtual disks (option shared-vhdx)", s.Name)
 		default:
-			return s, fmt.Errorf("share %q: unknown option %q; there are path=DIR, ca, encrypt, readonly, abe, comment=TEXT, allow=PRINCIPAL", s.Name, w)
+			return s, fmt.Errorf("share %q: unknown option %q; there are path=DIR, ca, shared-vhdx, encrypt, readonly, abe, comment=TEXT, allow=PRINCIPAL", s.Name, w)
 		}
 	}
+	s.CA = s.CA || s.SharedVHDX
 	return s, nil
 }
 
@@ -218,6 +219,7 @@ func (b *ShareBook) Remove(name string) error {
 
 // serve puts a share on the server, making its folder if there is none.
 func (b *ShareBook) serve(s ShareSpec) error {
+	s.CA = s.CA || s.SharedVHDX
 	sd, err := b.security(s)
 	if err != nil {
 		return err
@@ -228,7 +230,7 @@ func (b *ShareBook) serve(s ShareSpec) error {
 	}
 	err = b.srv.AddShare(&server.Share{
 		Name: s.Name, Comment: s.Comment, Tree: tree, ContinuouslyAvailable: s.CA, Encrypt: s.Encrypt,
-		ReadOnly: s.ReadOnly, AccessBasedEnumeration: s.ABE, Security: sd, MaxUses: s.MaxUses, Caching: s.Caching,
+		ReadOnly: s.ReadOnly, AccessBasedEnumeration: s.ABE, SharedVHDX: s.SharedVHDX, Security: sd, MaxUses: s.MaxUses, Caching: s.Caching,
 	})
 	if err != nil {
 		tree.Close()

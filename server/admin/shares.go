@@ -19,7 +19,7 @@ var shareOperations = []Operation{{
 	Summary: "Make a share and its folder, now and for the starts to come",
 	Example: "gabion share add vms,ca,path=tier1/vms",
 	Params: []Param{{Name: "spec", Positional: true, Required: true,
-		Help: "NAME[,option…]: path=DIR, ca, encrypt, readonly, abe, comment=TEXT, allow=PRINCIPAL"}},
+		Help: "NAME[,option…]: path=DIR, ca, shared-vhdx, encrypt, readonly, abe, comment=TEXT, allow=PRINCIPAL"}},
 	Run: func(_ context.Context, s *System, c *Call) (any, error) {
 		spec, err := ParseShare(c.Str("spec"))
 		if err != nil {

@@ -36,8 +36,15 @@ func (o *Open) shut() bool {
 	return true
 }
 
+// Fence makes the end of the open call fn once, when no further operation is let in and
+// before anybody learns that the open is gone: fn ends what goes on behind the open's back.
+func (o *Open) Fence(fn func()) { o.fence.Store(&fn) }
+
 // drain waits for the operations under way.
 func (o *Open) drain() {
+	if fn := o.fence.Load(); fn != nil {
+		(*fn)()
+	}
 	o.gate.Lock()
 	//lint:ignore SA2001 passing the gate is the point
 	o.gate.Unlock()

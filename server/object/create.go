@@ -40,6 +40,9 @@ type CreateRequest struct {
 	Timewarp   dtyp.Filetime // TWrp: open the snapshot of that time
 	AppID      dtyp.GUID     // AppInstanceId, recorded on the open
 
+	// SharedDisk makes the open one of a shared virtual disk's, see Open.shared.
+	SharedDisk bool
+
 	// Tag is the server's own word about the open, there before the first break of it
 	// can be indicated.
 	Tag any
@@ -209,6 +212,9 @@ func (c *creation) selectView() ntstatus.Status {
 func (c *creation) reset() {
 	c.remaining, c.granted, c.implied = c.desired, 0, 0
 	c.share = c.req.ShareAccess
+	if c.req.SharedDisk {
+		c.share = sharedDiskSharing
+	}
 	c.attrs = c.req.FileAttributes
 	c.backup, c.restore = false, false
 	c.used, c.gained = 0, 0
@@ -280,7 +286,7 @@ func (c *creation) newOpen(f *File, s *Stream, l *Link) *Open {
 		tree: c.tree, file: f, stream: s, link: l,
 		desired: c.desired, access: c.kept(), options: c.options,
 		backup: c.backup, restore: c.restore, client: c.req.Client, appID: c.req.AppID,
-		share: c.share, mode: c.options & optModeMask,
+		share: c.share, mode: c.options & optModeMask, shared: c.req.SharedDisk,
 		deleteOnClose: c.options&optDeleteOnClose != 0,
 		created:       time.Now(),
 	}

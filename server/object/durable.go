@@ -148,7 +148,7 @@ func (o *Open) Connected() bool {
 func (e *opening) notReclaimable() ntstatus.Status {
 	for _, s := range e.f.streams {
 		for _, o := range s.opens {
-			if o.away && o.durable.Kind == Persistent {
+			if o.away && o.durable.Kind == Persistent && !(o.shared && e.req.SharedDisk) {
 				return ntstatus.FileNotAvailable
 			}
 		}

@@ -173,6 +173,9 @@ func (e *opening) dataStreamOf(l *Link, resume func()) (CreateResult, ntstatus.S
 	}
 	overwrite := e.req.Disposition != dispOpen && e.req.Disposition != dispOpenIf
 	want := demandOpen
+	if e.req.SharedDisk {
+		want = demandOverwrite // what other initiators write, nobody is told
+	}
 	if overwrite {
 		if st := e.mayOverwrite(); st != ntstatus.Success {
 			discard()

@@ -41,6 +41,7 @@ func (c *creation) leasePath() string {
 // had ([MS-FSA] 2.1.5.18). Caller holds File.mu.
 func (c *creation) acquire(o *Open) {
 	switch {
+	case o.stream.sharedDisk():
 	case c.req.Oplock == OplockLease && c.req.Lease != nil:
 		// [MS-SMB2] 3.3.5.9.8: directories have leases of version 2 only.
 		if !o.IsDir() || c.req.Lease.V2 {

@@ -22,6 +22,7 @@ type Open struct {
 	options uint32
 	backup  bool // HasBackupAccess was used
 	restore bool // HasRestoreAccess was used
+	shared  bool // one of the opens of a shared virtual disk
 	client  dtyp.GUID
 	leaseID leaseID // the key the open came with: TargetOplockKey
 	appID   dtyp.GUID
@@ -38,6 +39,7 @@ type Open struct {
 	// exclusively after closed has been set: nothing reaches the store through a closed open.
 	gate   sync.RWMutex
 	closed atomic.Bool
+	fence  atomic.Pointer[func()] // see Fence
 
 	// The rest is guarded by File.mu.
 	share         uint32 // SharingMode; a rule may add FILE_SHARE_READ

@@ -29,6 +29,7 @@ type OpenState struct {
 	KeepWrite     bool           // the times the user has set or frozen
 	KeepChange    bool
 	KeepAccess    bool
+	SharedDisk    bool `json:",omitempty"`
 }
 
 // GrantState is an oplock or lease in an OpenState.
@@ -59,6 +60,7 @@ func (o *Open) Export() OpenState {
 		DeleteOnClose: o.deleteOnClose, DeletePending: o.deletePending(), Position: o.position.Load(),
 		Client: o.client, AppID: o.appID, Durable: o.durable,
 		KeepWrite: o.sticky.write, KeepChange: o.sticky.change, KeepAccess: o.sticky.access,
+		SharedDisk: o.shared,
 	}
 	if g := o.grantOf(); g != nil {
 		s.Grant = &GrantState{
@@ -140,6 +142,7 @@ func (t *Tree) restore(f *File, s *OpenState, path string, parent store.FileID) 
 		tree: t, file: f, stream: str, link: l,
 		desired: s.DesiredAccess, access: s.Access, options: s.Options, client: s.Client, appID: s.AppID,
 		share: s.ShareAccess, mode: s.Mode, deleteOnClose: s.DeleteOnClose,
+		shared: s.SharedDisk,
 		sticky: sticky{s.KeepWrite, s.KeepChange, s.KeepAccess}, durable: s.Durable, away: true,
 	}
 	o.token.Store(nobody)

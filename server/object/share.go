@@ -9,18 +9,25 @@ const accessShared = fileReadData | fileExecute | fileWriteData | fileAppendData
 // every open of the file; s is the stream to be opened, nil when nobody has it open.
 func (e *opening) share1(s *Stream) ntstatus.Status {
 	e.shareRead()
-	if e.granted&accessShared == 0 && e.desired&accessShared == 0 {
+	claimed := e.granted
+	if e.req.SharedDisk {
+		claimed |= sharedDiskAccess
+	}
+	if claimed&accessShared == 0 && e.desired&accessShared == 0 {
 		return ntstatus.Success
 	}
 	main := e.path.stream == ""
 	for _, x := range e.f.streams {
 		for _, o := range x.opens {
-			if x == s && conflict(e.granted, e.share, o.access, o.share) {
+			if e.req.SharedDisk && o.shared {
+				continue
+			}
+			if x == s && conflict(claimed, e.share, o.claims(), o.share) {
 				return ntstatus.SharingViolation
 			}
 			// Deleting the primary stream deletes all: DELETE on it is shared with
 			// every stream's opens.
-			if x != s && (x.main() || main) && deleteConflict(e.granted, e.share, main, o.access, o.share, x.main()) {
+			if x != s && (x.main() || main) && deleteConflict(claimed, e.share, main, o.claims(), o.share, x.main()) {
 				return ntstatus.SharingViolation
 			}
 		}

@@ -117,6 +117,9 @@ func (a array) Shares(Caller) []srvsvc.Share {
 			s.Type = srvsvc.TypeIPC | srvsvc.TypeSpecial
 		} else {
 			s.Path = drive + sh.Tree.Path()
+			if a.s.ScaleOut(sh) {
+				s.Type |= srvsvc.TypeClusterSOFS
+			}
 		}
 		if set.Security != nil {
 			s.Security = set.Security.Append(nil)

@@ -34,7 +34,7 @@ func checkShare(s *srvsvc.Share) uint32 {
 	switch {
 	case srvsvc.ValidateName(s.Name, srvsvc.NameShare, 0) != srvsvc.Success:
 		return srvsvc.ParmName
-	case s.Type != srvsvc.TypeDisk:
+	case srvsvc.ShownType(s.Type) != srvsvc.TypeDisk: // the other bits are ignored
 		return srvsvc.ParmType
 	case dtyp.UTF16Len(s.Remark) > maxRemark:
 		return srvsvc.ParmRemark
@@ -114,7 +114,7 @@ func shareCheck(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 		path := strings.TrimSuffix(s.Path, `\`)
 		onDrive := len(device) == 2 && len(path) > 2 && strings.EqualFold(path[:2], device)
 		if strings.EqualFold(path, device) || onDrive { // IPC$ has the path ""
-			return srvsvc.EncodeShareCheck(s.Type&^srvsvc.TypeSpecial, srvsvc.Success), 0
+			return srvsvc.EncodeShareCheck(srvsvc.ShownType(s.Type)&^srvsvc.TypeSpecial, srvsvc.Success), 0
 		}
 	}
 	return srvsvc.EncodeShareCheck(0, srvsvc.DeviceNotShared), 0

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -191,6 +192,9 @@ func (c *checker) tree() error {
 	if err != nil {
 		return err
 	}
+	// A removed file may still have records of its streams, as they were named when some
+	// snapshot saw them last.
+	maps.DeleteFunc(c.sizes, func(ref streamRef, _ int64) bool { return inodes[ref.file] == nil })
 	for id, a := range inodes {
 		c.sizes[streamRef{id, a.data}] = a.size // a stream that became the unnamed one
 	}

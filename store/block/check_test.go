@@ -1,0 +1,57 @@
+package block
+
+import (
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"gabion/store"
+)
+
+// A removed file that a snapshot still shows keeps the record of its stream as it was
+// named once; that is no damage.
+func TestCheckOfRemovedFileInSnapshot(t *testing.T) {
+	v, err := Open(Options{Dir: "vol", FS: vfs.NewMem(), SegmentSize: 256 << 10, CacheSize: 8 << 20, Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	root, err := v.Root(store.Live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	n, _, err := v.Create(root, "f", store.Init{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, err := n.CreateStream("named")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.RenameStream("named", "", true); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.WriteAt(make([]byte, 3*blockSize), 0, store.Touch{}); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	n.Close()
+	if _, _, err := v.Snapshots().Create("s", []store.FileID{store.RootID}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Unlink(root, "f"); err != nil {
+		t.Fatal(err)
+	}
+	for more := true; more; {
+		if err := verify(v); err != nil {
+			t.Fatal(err)
+		}
+		if more, err = v.Step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := verify(v); err != nil {
+		t.Error(err)
+	}
+}

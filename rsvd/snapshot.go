@@ -196,7 +196,7 @@ func (d *disk) openSnapshot(o *Open, id dtyp.GUID) error {
 
 // apply makes the disk what it was in a snapshot; the gate is closed.
 func (d *disk) apply(e snapshot, folder Folder) (store.Pos, error) {
-	pos, err := d.vol.Snapshots().Restore(d.key.file, e.view)
+	pos, err := d.vol.Snapshots().Restore([]store.FileID{d.key.file}, e.view)
 	if err != nil {
 		return 0, err
 	}

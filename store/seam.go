@@ -208,9 +208,16 @@ type Snapshots interface {
 	// Diff calls fn in order for the ranges of one stream of file id that differ
 	// between two views, until it returns false.
 	Diff(id FileID, stream string, a, b View, fn func(Range) bool) error
-	// Restore makes the file's streams equal to what they are in v, by
-	// metadata alone.
-	Restore(id FileID, v View) (Pos, error)
+	// Changed calls fn, in ascending order until it returns false, for the files and
+	// directories that may differ between two views: in attributes, names, entries,
+	// blobs or streams, or because they were made or removed in between. Those it leaves out
+	// are the same in both, or not covered by one of them. It costs in proportion to what
+	// changed on the volume in between.
+	Changed(a, b View, fn func(FileID) bool) error
+	// Restore makes the streams of a set of files (or directories) equal to what
+	// they are in v, by metadata alone and as one change. Names, attributes and times
+	// stay. ErrNotFound, and nothing changed, if one of them is missing on either side.
+	Restore(files []FileID, v View) (Pos, error)
 }
 
 // Snapshot describes one snapshot.

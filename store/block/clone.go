@@ -73,7 +73,7 @@ func (j *cloning) now() (pos store.Pos, many bool, err error) {
 	if err := checkClone(j.to, j.dst, j.from, j.src, j.n); err != nil {
 		return 0, false, err
 	}
-	if first, end := j.chunks(); first < end && int(end-first) > v.few {
+	if first, end := j.chunks(); first < end && int(end-first) > v.few && !v.doomed(j.from.n.view) {
 		if many, err := j.to.many(first, end); many || err != nil {
 			return 0, many, err
 		}
@@ -99,14 +99,15 @@ func (j *cloning) later() (store.Pos, error) {
 	if err := checkClone(j.to, j.dst, j.from, j.src, j.n); err != nil {
 		return 0, err
 	}
-	if view := j.from.n.view; view != store.Live {
-		// A handle outlives its snapshot, a pending clone of it would not.
-		if s := (*v.snaps.byID.Load())[uint64(view)]; s == nil || s.doomed {
-			return 0, fmt.Errorf("snapshot %d: %w", view, store.ErrNotFound)
-		}
-	}
 	p := newPlan(j.to)
 	defer p.free()
+	if v.doomed(j.from.n.view) {
+		// A handle outlives its snapshot, a pending clone of it would not.
+		if err := p.clone(j.dst, j.from, j.src, j.n); err != nil {
+			return 0, err
+		}
+		return p.commit(j.sizes(), j.t)
+	}
 	first, end := j.chunks()
 	lo, hi := int64(first)*chunkSize, int64(end)*chunkSize
 	if err := p.clone(j.dst, j.from, j.src, lo-j.dst); err != nil {

@@ -1,7 +1,6 @@
 package block
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 
@@ -69,17 +68,20 @@ func (v *Volume) changed(x, y *stream) ([]uint32, error) {
 		slices.Sort(all)
 		return slices.Compact(all), nil
 	}
-	lo, hi := uint64(x.n.view)-1, uint64(y.n.view)-1
-	lo, hi = min(lo, hi)+1, max(lo, hi)
 	seen := map[uint32]struct{}{}
-	// Downwards, because that is the way a marker moves when its snapshot goes.
-	versions := slices.Sorted(maps.Keys(*v.snaps.byID.Load()))
-	for _, version := range slices.Backward(versions) {
+	lo, hi := between(x.n.view, y.n.view)
+	// Pending clones first: what becomes real meanwhile has a marker then.
+	if err := v.changedPending(streamRef{x.n.id, x.no}, lo, hi, seen); err != nil {
+		return nil, err
+	}
+	in := scanner{v: v}
+	defer in.close()
+	for version := range *v.snaps.byID.Load() {
 		if version < lo || version > hi {
 			continue
 		}
 		prefix := be.AppendUint32(key64(key64(nil, kMarker, version)[:9:9], kChunk, uint64(x.n.id)), x.no)
-		err := v.scan(prefix, nil, func(key, _ []byte) (bool, error) {
+		err := in.scan(prefix, nil, func(key, _ []byte) (bool, error) {
 			seen[be.Uint32(key[len(prefix):])] = struct{}{}
 			return true, nil
 		})
@@ -87,24 +89,29 @@ func (v *Volume) changed(x, y *stream) ([]uint32, error) {
 			return nil, err
 		}
 	}
-	ref := streamRef{x.n.id, x.no}
+	return slices.Sorted(maps.Keys(seen)), nil
+}
+
+// between returns the versions of the changes that one view has and the other has not.
+func between(a, b store.View) (lo, hi uint64) {
+	x, y := maxVersion(a), maxVersion(b)
+	return min(x, y) + 1, max(x, y)
+}
+
+// changedPending adds the chunks that pending clones of some versions concern.
+func (v *Volume) changedPending(ref streamRef, lo, hi uint64, seen map[uint32]struct{}) error {
 	for _, p := range v.pendings.overlaps(ref, 0, ^uint32(0)) {
 		for i := p.first; p.version >= lo && p.version <= hi && i < p.end(); i++ {
 			var err error
 			if i, err = v.nextTouched(p, i); err != nil {
-				return nil, err
+				return err
 			}
 			if i < p.end() {
 				seen[i] = struct{}{}
 			}
 		}
 	}
-	var list []uint32
-	for i := range seen {
-		list = append(list, i)
-	}
-	slices.Sort(list)
-	return list, nil
+	return nil
 }
 
 // differ joins what differs into ranges.
@@ -180,126 +187,4 @@ func readOr0(s *stream, m *chunkMap, p *piece, ok bool, to *[blockSize]byte, i u
 		return s.corrupt(i, int(k)*blockSize, blockSize, err)
 	}
 	return nil
-}
-
-// Restore implements store.Snapshots.
-func (s snapshots) Restore(id store.FileID, view store.View) (store.Pos, error) {
-	v := s.v
-	if view == store.Live {
-		return 0, store.ErrInvalid
-	}
-	if err := v.check(); err != nil {
-		return 0, err
-	}
-	to, err := v.OpenID(store.Live, id)
-	if err != nil {
-		return 0, err
-	}
-	defer to.Close()
-	from, err := v.OpenID(view, id)
-	if err != nil {
-		return 0, err
-	}
-	defer from.Close()
-	pos, err := restoreStreams(to.(*node), from.(*node))
-	if err != nil {
-		return 0, fmt.Errorf("restore file %d: %w", id, err)
-	}
-	return pos, nil
-}
-
-// restoreStreams makes the streams of a file what they are in a snapshot.
-func restoreStreams(to, from *node) (store.Pos, error) {
-	pos := store.Pos(0)
-	if !to.dir {
-		p, err := restoreStream(to, from, "")
-		if err != nil {
-			return 0, err
-		}
-		pos = p
-	}
-	have, err := to.Streams()
-	if err != nil {
-		return 0, err
-	}
-	want, err := from.Streams()
-	if err != nil {
-		return 0, err
-	}
-	up := to.v.up
-	for _, h := range have {
-		if !slices.ContainsFunc(want, func(w store.StreamInfo) bool { return up(w.Name) == up(h.Name) }) {
-			if pos, err = to.RemoveStream(h.Name); err != nil {
-				return 0, err
-			}
-		}
-	}
-	for _, w := range want {
-		if p, err := restoreStream(to, from, w.Name); err != nil {
-			return 0, err
-		} else if p > pos {
-			pos = p
-		}
-	}
-	return pos, nil
-}
-
-func restoreStream(to, from *node, name string) (store.Pos, error) {
-	x, err := from.Stream(name)
-	if err != nil {
-		return 0, err
-	}
-	defer x.Close()
-	y, err := to.Stream(name)
-	if isNotFound(err) {
-		y, _, err = to.CreateStream(name)
-	}
-	if err != nil {
-		return 0, err
-	}
-	defer y.Close()
-	return y.(*handle).become(x.(*handle))
-}
-
-// become makes the stream equal to another view of it.
-func (h *handle) become(from *handle) (store.Pos, error) {
-	b, err := h.enter(0, always)
-	if err != nil {
-		return 0, err
-	}
-	defer b.leave()
-	p := newPlan(h.stream)
-	defer p.free()
-	list, err := h.n.v.changed(from.stream, h.stream)
-	if err != nil {
-		return 0, err
-	}
-	if len(list) > h.n.v.few {
-		z := lazyClone{p: p, from: from.stream}
-		z.begin()
-		for k := 0; k < len(list); {
-			n := 1
-			for k+n < len(list) && list[k+n] == list[k]+uint32(n) {
-				n++
-			}
-			z.add(list[k], uint32(n), int64(list[k])*chunkBlocks)
-			k += n
-		}
-		list = nil
-	}
-	for _, i := range list {
-		m, err := from.mapOf(i)
-		if err != nil {
-			return 0, err
-		}
-		p.room(0)
-		pl, err := p.lock(i)
-		if err != nil {
-			return 0, err
-		}
-		if err := p.share(pl, m, 0, 0, chunkBlocks); err != nil {
-			return 0, err
-		}
-	}
-	return p.commit(from.stream.sizes(), store.Touch{})
 }

@@ -26,7 +26,7 @@
 //	       └ chunk      one cached chunk map; several in ascending order of their keys,
 //	          │         those of snapshots' views, which only loading locks, after live ones
 //	          └ pendTable.cutting   what becomes of pending clones
-//	             └ inode.mu         attributes
+//	             └ inode.mu         attributes and the list of streams; several in ascending order of ids
 //	                └ Volume.order  log order is index order
 //	                   └ space.mu, seglog's and Pebble's own
 //

@@ -1,6 +1,7 @@
 package block
 
 import (
+	"cmp"
 	"slices"
 
 	"gabion/protocol/dtyp"
@@ -80,33 +81,44 @@ func (p *plan) commitLazy(z sizes, t store.Touch) (store.Pos, error) {
 	}
 	v := p.s.n.v
 	v.pendings.cutting.Lock()
-	defer v.pendings.cutting.Unlock()
+	e := v.planLazy(p.c, p.lazy)
+	pos, err := p.s.commit(p.c, z, t)
+	if err == nil {
+		v.pendings.change(e.gone, e.new)
+	}
+	v.pendings.cutting.Unlock()
+	if err == nil {
+		v.madeLazy(p.lazy)
+	}
+	return pos, err
+}
+
+// planLazy plans that pending clones come. Caller holds cutting.
+func (v *Volume) planLazy(c *change, lazy []*pending) pendEdit {
 	var e pendEdit
 	l := *v.snaps.live.Load()
 	limit := v.log.MaxPayload()
-	for _, q := range p.lazy {
-		p.c.room(limit, maxEdits)
+	for _, q := range lazy {
+		c.room(limit, maxEdits)
 		// What it covers goes, unless a snapshot sees it.
 		for _, old := range v.pendings.overlaps(q.to, q.first, q.end()) {
 			if !l.within(old.version, q.version) {
-				e.cutAgain(p.c, old, q.first, q.end())
+				e.cutAgain(c, old, q.first, q.end())
 			}
 		}
 	}
-	for _, q := range p.lazy {
-		p.c.room(limit, maxEdits)
-		e.add(p.c, q)
+	for _, q := range lazy {
+		c.room(limit, maxEdits)
+		e.add(c, q)
 	}
-	pos, err := p.s.commit(p.c, z, t)
-	if err != nil {
-		return 0, err
-	}
-	v.pendings.change(e.gone, e.new)
-	for _, q := range p.lazy {
-		v.invalidate(q)
-	}
+	return e
+}
+
+// madeLazy makes the maps that pending clones stand above be loaded anew. It takes
+// their locks, so cutting must be free again.
+func (v *Volume) madeLazy(lazy []*pending) {
+	v.invalidate(lazy)
 	v.work.poke()
-	return pos, nil
 }
 
 // cutAgain is cut for a pending clone that may have been cut in the same change.
@@ -129,11 +141,22 @@ func (e *pendEdit) cutAgain(c *change, p *pending, from, to uint32) {
 	}
 }
 
-// invalidate makes cached live chunks of a pending clone's target be loaded anew. Those that the plan itself
-// holds are outside the range.
-func (v *Volume) invalidate(p *pending) {
+// invalidate makes cached live chunks of the targets of pending clones be loaded anew. Those
+// that a plan itself holds are outside the ranges.
+func (v *Volume) invalidate(lazy []*pending) {
+	by := map[streamRef]*layer{}
+	for _, p := range lazy {
+		if by[p.to] == nil {
+			by[p.to] = &layer{}
+		}
+		by[p.to].list = append(by[p.to].list, p)
+	}
+	for _, l := range by {
+		slices.SortFunc(l.list, func(a, b *pending) int { return cmp.Compare(a.first, b.first) })
+	}
 	for _, c := range v.chunks.cached(func(id chunkID) bool {
-		return id.file == p.to.file && id.stream == p.to.no && id.view == store.Live && p.first <= id.chunk && id.chunk < p.end()
+		l := by[streamRef{id.file, id.stream}]
+		return l != nil && id.view == store.Live && l.at(id.chunk) != nil
 	}) {
 		c.mu.Lock()
 		c.loaded = false
@@ -168,7 +191,8 @@ type lazyClone struct {
 	view   uint64
 }
 
-// begin plans the hidden snapshot that keeps a live source as it is.
+// begin plans the hidden snapshot that keeps a live source as it is. A source in the view
+// of a snapshot that is being deleted cannot be kept (Volume.doomed).
 func (z *lazyClone) begin() {
 	v := z.p.s.n.v
 	z.p.above = v.version

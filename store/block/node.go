@@ -309,10 +309,11 @@ func (n *inode) dropStream(c *change, no uint32) (*stream, error) {
 }
 
 func (n *inode) droppedStream(no uint32, open *stream) {
-	if open != nil {
+	if open != nil && open.refs > 0 {
 		open.gone = true
 		return
 	}
+	delete(n.streams, no)
 	n.v.work.orphan(orphan{id: n.id, stream: no})
 }
 

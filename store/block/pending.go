@@ -108,10 +108,17 @@ func (t *pendTable) lookup(ref streamRef, chunk uint32, max uint64) *pending {
 		if l.version > max {
 			continue
 		}
-		i := l.find(chunk)
-		if i < len(l.list) && l.list[i].first <= chunk {
-			return l.list[i]
+		if p := l.at(chunk); p != nil {
+			return p
 		}
+	}
+	return nil
+}
+
+// at returns the one that covers a chunk, nil when none does.
+func (l *layer) at(chunk uint32) *pending {
+	if i := l.find(chunk); i < len(l.list) && l.list[i].first <= chunk {
+		return l.list[i]
 	}
 	return nil
 }

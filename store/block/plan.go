@@ -36,12 +36,21 @@ type unit struct {
 	crc []uint32
 }
 
-func newPlan(s *stream) *plan {
-	return &plan{s: s, c: newChange(), limit: s.n.v.log.MaxPayload()}
+func newPlan(s *stream) *plan { return newPlanIn(s, newChange()) }
+
+// newPlanIn begins a plan that is part of a larger change.
+func newPlanIn(s *stream, c *change) *plan {
+	return &plan{s: s, c: c, limit: s.n.v.log.MaxPayload()}
 }
 
 // free releases locks and memory, committed or not.
 func (p *plan) free() {
+	p.release()
+	p.c.free()
+}
+
+// release is free for a plan that is part of a larger change.
+func (p *plan) release() {
 	for _, pl := range p.chunks {
 		pl.ck.mu.Unlock()
 		pl.ck.unpin()
@@ -52,7 +61,6 @@ func (p *plan) free() {
 	for _, k := range p.packers {
 		packers.Put(k)
 	}
-	p.c.free()
 }
 
 // lock takes a chunk into the plan.
@@ -177,9 +185,14 @@ func (c *change) pieces(op byte, key []byte, reset bool, ps []piece, crc func(*p
 func (p *plan) commit(z sizes, t store.Touch) (store.Pos, error) {
 	p.flush()
 	pos, err := p.commitLazy(z, t)
-	if err != nil {
-		return 0, err
+	if err == nil {
+		p.committed()
 	}
+	return pos, err
+}
+
+// committed brings the cached maps up to date with what was committed.
+func (p *plan) committed() {
 	cc := &p.s.n.v.chunks
 	for _, pl := range p.chunks {
 		if len(pl.units) == 0 {
@@ -199,7 +212,6 @@ func (p *plan) commit(z sizes, t store.Touch) (store.Pos, error) {
 		}
 		cc.resized(ck)
 	}
-	return pos, nil
 }
 
 // write plans the bytes of b at off.

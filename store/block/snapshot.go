@@ -111,6 +111,16 @@ func (v *Volume) snapshotOf(view store.View) (*snapshot, error) {
 	return s, nil
 }
 
+// doomed reports whether the snapshot of a view is being deleted: its contents last while
+// it is open, so nothing may come to depend on them. Caller holds epoch.
+func (v *Volume) doomed(view store.View) bool {
+	if view == store.Live {
+		return false
+	}
+	s := (*v.snaps.byID.Load())[uint64(view)]
+	return s == nil || s.doomed
+}
+
 // inView reports whether a snapshot covers a file: by naming it, or a directory
 // that it was below. The names of what is covered are as they were, so the walk
 // up stays within the snapshot until it meets its scope.

@@ -119,10 +119,6 @@ func (r *rename) commit() (store.Pos, error) {
 		if r.newName == "" {
 			open = old
 		}
-		if open != nil && open.refs == 0 {
-			delete(n.streams, r.target)
-			open = nil
-		}
 		n.droppedStream(r.target, open)
 	}
 	return pos, nil

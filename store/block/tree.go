@@ -89,7 +89,9 @@ func (v *Volume) Create(dir store.Node, name string, init store.Init) (store.Nod
 	}
 	label := v.labelIn(d.id, old.version)
 	fresh := v.labelIn(d.id, 0)
-	c.set(at(inodeKey(nil, e.id, 0), fresh), e.attrs.full(nil))
+	body := inodeKey(nil, e.id, 0)
+	c.set(at(body, fresh), e.attrs.full(nil))
+	c.mark(fresh, body) // so that a listing of what changed finds it
 	for k, b := range init.Blobs {
 		if len(b) > 0 {
 			c.set(at(blobKey(nil, e.id, k), fresh), b)
@@ -147,9 +149,8 @@ type dropped struct {
 	label uint64
 }
 
-// drop plans that n loses a name. The inode's mu is held until done.
+// drop plans that n loses a name. Caller holds the inode's mu, and done releases it.
 func (v *Volume) drop(c *change, n *inode) *dropped {
-	n.mu.Lock()
 	x := &dropped{n: n, a: n.attrs()}
 	x.a.links--
 	x.a.cover = max(x.a.cover, n.covered()) // a snapshot that saw it by this name still does
@@ -221,6 +222,7 @@ func (v *Volume) Unlink(dir store.Node, name string) (store.Pos, error) {
 		v.later(n.release)
 		return 0, err
 	}
+	n.mu.Lock()
 	x := v.drop(c, n)
 	pos, err := v.commit(c)
 	x.done(err == nil)
@@ -285,11 +287,18 @@ func (v *Volume) Link(file store.Node, dir store.Node, name string, replace bool
 func (v *Volume) relink(n, victim *inode, plan func(*change, *attrs) error) (store.Pos, error) {
 	c := newChange()
 	defer c.free()
+	if victim != nil && victim.id < n.id {
+		victim.mu.Lock()
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if victim != nil && victim.id > n.id {
+		victim.mu.Lock()
+	}
 	a := n.attrs()
 	if err := plan(c, &a); err != nil {
 		if victim != nil {
+			victim.mu.Unlock()
 			v.later(victim.release)
 		}
 		return 0, err

@@ -23,4 +23,6 @@
 //   - A snapshot covers the nodes that existed below its scope when it was taken.
 //   - Diff and Restore need the file in both views (ErrNotFound); Diff of a
 //     stream that exists in one view only is ErrNotFound as well.
+//   - Restore takes a stream's name from the snapshot, its case included, and leaves a
+//     stream that is open and lacks in the snapshot to its openers.
 package memvol

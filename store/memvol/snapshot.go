@@ -1,7 +1,9 @@
 package memvol
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 
 	"gabion/protocol/dtyp"
@@ -159,23 +161,90 @@ func (s snapshots) diff(id store.FileID, name string, a, b store.View) ([]store.
 	return diff(side[0], side[1]), nil
 }
 
-func (s snapshots) Restore(id store.FileID, view store.View) (store.Pos, error) {
+// Changed compares all that the views have.
+func (s snapshots) Changed(a, b store.View, fn func(store.FileID) bool) error {
+	list, err := s.changed(a, b)
+	if err != nil {
+		return err
+	}
+	for _, id := range list {
+		if !fn(id) {
+			break
+		}
+	}
+	return nil
+}
+
+func (s snapshots) changed(a, b store.View) ([]store.FileID, error) {
+	if err := s.v.enter("Snapshots.Changed"); err != nil {
+		return nil, err
+	}
+	defer s.v.mu.Unlock()
+	x, err := s.v.tree(a)
+	if err != nil {
+		return nil, err
+	}
+	y, err := s.v.tree(b)
+	if err != nil {
+		return nil, err
+	}
+	var list []store.FileID
+	for id, n := range x {
+		if o := y[id]; o == nil || !n.equal(o) {
+			list = append(list, id)
+		}
+	}
+	for id := range y {
+		if x[id] == nil {
+			list = append(list, id)
+		}
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
+// equal compares what two views have of one file.
+func (n *inode) equal(o *inode) bool {
+	if n.attrs != o.attrs || n.times != o.times || n.eaSize != o.eaSize || n.tag != o.tag ||
+		!slices.Equal(n.links, o.links) || !maps.Equal(n.children, o.children) || !maps.EqualFunc(n.blobs, o.blobs, bytes.Equal) {
+		return false
+	}
+	same := func(s, t *stream) bool {
+		return s == t || s != nil && t != nil && s.name == t.name && s.size == t.size && s.valid == t.valid && s.alloc == t.alloc &&
+			len(diff(&s.data, &t.data)) == 0
+	}
+	return same(n.unnamed, o.unnamed) && maps.EqualFunc(n.streams, o.streams, same)
+}
+
+func (s snapshots) Restore(files []store.FileID, view store.View) (store.Pos, error) {
 	v := s.v
 	if err := v.enter("Snapshots.Restore"); err != nil {
 		return 0, err
 	}
 	defer v.mu.Unlock()
-	n, err := v.inode(id, store.Live)
-	if err != nil {
-		return 0, err
-	}
-	if view == store.Live {
+	if view == store.Live || len(files) == 0 {
 		return 0, store.ErrInvalid
 	}
-	old, err := v.inode(id, view)
-	if err != nil {
-		return 0, err
+	var now, then []*inode
+	for _, id := range files {
+		n, err := v.inode(id, store.Live)
+		if err != nil {
+			return 0, err
+		}
+		old, err := v.inode(id, view)
+		if err != nil {
+			return 0, err
+		}
+		now, then = append(now, n), append(then, old)
 	}
+	for i, n := range now {
+		n.restore(then[i])
+	}
+	return v.done(), nil
+}
+
+// restore makes the streams of n what they are in old.
+func (n *inode) restore(old *inode) {
 	if n.unnamed != nil {
 		n.unnamed.data = old.unnamed.data.clone()
 	}
@@ -191,5 +260,4 @@ func (s snapshots) Restore(id store.FileID, view store.View) (store.Pos, error) 
 			n.streams[k] = o.clone()
 		}
 	}
-	return v.done(), nil
 }

@@ -313,8 +313,9 @@ func (w *work) worker(i int, v store.Volume, fs *crashfs.FS, rng *rand.Rand, ops
 	without := []Kind{OpReopen}
 	if w.workers > 1 {
 		home = fmt.Sprintf("/w%d", i)
+		without = append(without, OpChanged) // it looks at what the others change
 		if i > 0 {
-			without = append(without, OpSnapshot, OpDeleteSnapshot, OpRestore, OpDiff, OpListSnapshots, OpIdle)
+			without = append(without, OpSnapshot, OpDeleteSnapshot, OpRestore, OpDiff, OpChanged, OpListSnapshots, OpIdle)
 		}
 	}
 	g := NewGenerator(rng, m, home, without...)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -145,7 +146,7 @@ func (x *Executor) do(op Op) (out string, pos store.Pos, err error) {
 		return x.kv(op)
 	case OpPin, OpUnpin:
 		return x.pin(op)
-	case OpSnapshot, OpDeleteSnapshot, OpRestore, OpDiff, OpListSnapshots:
+	case OpSnapshot, OpDeleteSnapshot, OpRestore, OpDiff, OpChanged, OpListSnapshots:
 		return x.snapshot(op)
 	}
 	pos, err = x.names(op)
@@ -262,13 +263,10 @@ func (x *Executor) snapshot(op Op) (out string, pos store.Pos, err error) {
 	sn := x.v.Snapshots()
 	switch op.Kind {
 	case OpSnapshot:
-		var ids []store.FileID
-		for _, p := range op.Scope {
-			if err := x.node(Ref{Path: p}, func(n store.Node) error { ids = append(ids, n.ID()); return nil }); err != nil {
-				return "", 0, err
-			}
+		ids, err := x.ids(op.Scope)
+		if err == nil {
+			_, pos, err = sn.Create(op.Name, ids)
 		}
-		_, pos, err = sn.Create(op.Name, ids)
 		return "", pos, err
 	case OpDeleteSnapshot:
 		v, err := x.view(op.Name)
@@ -278,10 +276,16 @@ func (x *Executor) snapshot(op Op) (out string, pos store.Pos, err error) {
 		return "", pos, err
 	case OpRestore:
 		v, err := x.view(op.Name)
+		if err != nil {
+			return "", 0, err
+		}
+		ids, err := x.ids(op.Scope)
 		if err == nil {
-			err = x.node(op.Ref, func(n store.Node) error { pos, err = sn.Restore(n.ID(), v); return err })
+			pos, err = sn.Restore(ids, v)
 		}
 		return "", pos, err
+	case OpChanged:
+		return "", 0, x.changed(op)
 	case OpListSnapshots:
 		err = x.node(op.Ref, func(n store.Node) error {
 			ss, err := sn.List(n.ID())
@@ -293,6 +297,121 @@ func (x *Executor) snapshot(op Op) (out string, pos store.Pos, err error) {
 		return out, 0, err
 	}
 	return "", 0, x.diff(op)
+}
+
+// ids finds the files at paths.
+func (x *Executor) ids(paths []string) (ids []store.FileID, err error) {
+	for _, p := range paths {
+		if err := x.node(Ref{Path: p}, func(n store.Node) error { ids = append(ids, n.ID()); return nil }); err != nil {
+			return nil, err
+		}
+	}
+	return ids, nil
+}
+
+// changed checks that Changed names every file in which two views differ, in order, and
+// none that neither has.
+func (x *Executor) changed(op Op) error {
+	var views [2]store.View
+	var sides [2]map[store.FileID]string
+	for i, name := range []string{op.Ref.View, op.To.View} {
+		var err error
+		if views[i], err = x.view(name); err != nil {
+			return err
+		}
+		if sides[i], err = x.files(name, views[i]); err != nil {
+			return err
+		}
+	}
+	var list []store.FileID
+	if err := x.v.Snapshots().Changed(views[0], views[1], func(id store.FileID) bool { list = append(list, id); return true }); err != nil {
+		return err
+	}
+	for i, id := range list {
+		if i > 0 && list[i-1] >= id {
+			return fmt.Errorf("changed files out of order: %v", list)
+		}
+		if _, ok := sides[0][id]; ok {
+			continue
+		}
+		if _, ok := sides[1][id]; !ok {
+			return fmt.Errorf("changed file %d is in neither view", id)
+		}
+	}
+	for i, side := range sides {
+		for id, text := range side {
+			other, both := sides[1-i][id]
+			if _, listed := slices.BinarySearch(list, id); !listed && other != text && (both || x.whole(op.Ref.View) && x.whole(op.To.View)) {
+				return fmt.Errorf("file %d differs, not in %v:\n%s\n%s", id, list, text, other)
+			}
+		}
+	}
+	return nil
+}
+
+// whole reports whether a view covers all of the volume.
+func (x *Executor) whole(name string) bool {
+	if name == "" {
+		return true
+	}
+	s, err := x.v.Snapshots().Find(name)
+	return err == nil && slices.Contains(s.Scope, store.RootID)
+}
+
+// files describes every file of a view.
+func (x *Executor) files(name string, v store.View) (map[store.FileID]string, error) {
+	queue := []store.FileID{store.RootID}
+	if v != store.Live {
+		s, err := x.v.Snapshots().Find(name)
+		if err != nil {
+			return nil, err
+		}
+		queue = slices.Clone(s.Scope)
+	}
+	out := map[store.FileID]string{}
+	for ; len(queue) > 0; queue = queue[1:] {
+		id := queue[0]
+		if _, ok := out[id]; ok {
+			continue
+		}
+		n, err := x.v.OpenID(v, id)
+		if err != nil {
+			return nil, err
+		}
+		text, below, err := x.describe(n)
+		n.Close()
+		if err != nil {
+			return nil, err
+		}
+		out[id] = text
+		queue = append(queue, below...)
+	}
+	return out, nil
+}
+
+// describe is all that a view has of one file, and what is in it.
+func (x *Executor) describe(n store.Node) (text string, below []store.FileID, err error) {
+	a, err := n.Attr()
+	if err != nil {
+		return "", nil, err
+	}
+	t := &taker{v: x.v, d: Dump{}}
+	if err := t.node(n, "", false); err != nil {
+		return "", nil, err
+	}
+	for _, k := range slices.Sorted(maps.Keys(t.d)) {
+		text += k + " " + t.d[k] + "\n"
+	}
+	text += attrText(a)
+	if !a.Dir {
+		return text, nil, nil
+	}
+	es, err := x.v.ReadDir(n, "", 1000, nil)
+	for _, e := range es {
+		text += fmt.Sprintf("\n%d %s", e.ID, e.Name)
+		below = append(below, e.ID)
+	}
+	return text, below, err
 }
 
 // diff checks that two views of a stream are the same outside the ranges that

@@ -24,7 +24,7 @@ type Generator struct {
 var defaultWeights = [kinds]int{
 	OpCreate: 30, OpMkdir: 8, OpWrite: 160, OpRead: 60, OpZero: 30, OpSetSize: 24, OpSetAllocation: 6, OpSetValidData: 6, OpAllocated: 10,
 	OpClone: 40, OpUpdate: 24, OpRename: 24, OpLink: 10, OpUnlink: 24, OpReadDir: 8, OpCreateStream: 14, OpRemoveStream: 6, OpRenameStream: 8,
-	OpSnapshot: 14, OpDeleteSnapshot: 10, OpRestore: 10, OpDiff: 10, OpListSnapshots: 4, OpKV: 14, OpOpen: 12, OpClose: 8, OpSync: 6,
+	OpSnapshot: 14, OpDeleteSnapshot: 10, OpRestore: 10, OpDiff: 10, OpChanged: 5, OpListSnapshots: 4, OpKV: 14, OpOpen: 12, OpClose: 8, OpSync: 6,
 	OpReopen: 1, OpIdle: 10, OpPin: 14, OpUnpin: 10,
 }
 
@@ -213,7 +213,7 @@ func (g *Generator) Next() Op {
 		op.To.Pin = g.pin()
 	case OpKV:
 		op.N = 1 + g.rng.Int64N(4)
-	case OpSnapshot, OpDeleteSnapshot, OpRestore, OpDiff, OpListSnapshots:
+	case OpSnapshot, OpDeleteSnapshot, OpRestore, OpDiff, OpChanged, OpListSnapshots:
 		g.snapshotOp(&op, all, files)
 	default:
 		g.nameOp(&op, all, dirs, files)
@@ -343,7 +343,16 @@ func (g *Generator) snapshotOp(op *Op, all, files []found) {
 			op.Name = s.Name // taken
 		}
 	case OpRestore:
-		op.Ref.Path = f.path
+		op.Scope = []string{f.path}
+		for g.rng.IntN(3) == 0 {
+			op.Scope = append(op.Scope, pick(g.rng, all).path)
+		}
+	case OpChanged:
+		op.Ref.View = s.Name
+		if g.rng.IntN(2) == 0 {
+			op.To.View = pick(g.rng, vs).Name
+		}
+		op.Name = ""
 	case OpDiff:
 		op.Ref = Ref{Path: f.path, View: s.Name}
 		if g.rng.IntN(2) == 0 {

@@ -89,7 +89,7 @@ func testKVUnversioned(k *kit) {
 	k.apply(store.KVEdit{Bucket: "b", Key: "k", Value: []byte("1")})
 	v := k.snap("s")
 	k.apply(store.KVEdit{Bucket: "b", Key: "k", Value: []byte("2")})
-	_, err := k.v.Snapshots().Restore(n.ID(), v)
+	_, err := k.v.Snapshots().Restore([]store.FileID{n.ID()}, v)
 	k.ok(err)
 	if got := k.scan("b", ""); !slices.Equal(got, []string{"k=2"}) {
 		k.Errorf("restore touched the side store: %q", got)

@@ -31,6 +31,7 @@ const (
 	OpDeleteSnapshot
 	OpRestore
 	OpDiff
+	OpChanged
 	OpListSnapshots
 	OpPin
 	OpUnpin
@@ -45,7 +46,7 @@ const (
 
 var kindNames = [kinds]string{"create", "mkdir", "write", "read", "zero", "set-size", "set-allocation", "set-valid", "allocated",
 	"clone", "update", "rename", "link", "unlink", "readdir", "create-stream", "remove-stream", "rename-stream", "snapshot",
-	"delete-snapshot", "restore", "diff", "list-snapshots", "pin", "unpin", "kv", "open", "close", "sync", "reopen", "idle"}
+	"delete-snapshot", "restore", "diff", "changed", "list-snapshots", "pin", "unpin", "kv", "open", "close", "sync", "reopen", "idle"}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -85,7 +86,7 @@ type Op struct {
 	Dst     int64
 	Replace bool
 	Name    string   // of a snapshot, stream or bucket
-	Scope   []string // paths a snapshot covers
+	Scope   []string // paths a snapshot covers, or that are restored
 	Seed    uint64
 }
 

@@ -298,7 +298,7 @@ func testRestore(k *kit) {
 	after := k.snap("after")
 	sizeAfter := s.Sizes().Size
 
-	pos, err := k.v.Snapshots().Restore(n.ID(), v)
+	pos, err := k.v.Snapshots().Restore([]store.FileID{n.ID()}, v)
 	k.ok(err)
 	k.ok(k.v.Wait(pos))
 	k.holds(s, p)
@@ -314,16 +314,16 @@ func testRestore(k *kit) {
 	k.write(s, []byte("and on"), 0)
 	k.holds(s, append([]byte("and on"), p[6:]...))
 	k.holds(k.data(k.in(v, n.ID())), p)
-	_, err = k.v.Snapshots().Restore(n.ID(), after)
+	_, err = k.v.Snapshots().Restore([]store.FileID{n.ID()}, after)
 	k.ok(err)
 	if got := k.read(s, 12345, 300<<10); !bytes.Equal(got, pattern(2, 300<<10)) {
 		k.Error("restore forward lost the change")
 	}
 
 	fresh := k.file(k.root, "fresh")
-	_, err = k.v.Snapshots().Restore(fresh.ID(), v)
+	_, err = k.v.Snapshots().Restore([]store.FileID{fresh.ID()}, v)
 	k.fails(err, store.ErrNotFound)
-	_, err = k.v.Snapshots().Restore(n.ID(), 1<<60)
+	_, err = k.v.Snapshots().Restore([]store.FileID{n.ID()}, 1<<60)
 	k.fails(err, store.ErrNotFound)
 }
 
@@ -337,7 +337,7 @@ func testRestoreStreams(k *kit) {
 	_, err := n.RemoveStream("gone")
 	k.ok(err)
 	k.stream(n, "later")
-	_, err = k.v.Snapshots().Restore(n.ID(), v)
+	_, err = k.v.Snapshots().Restore([]store.FileID{n.ID()}, v)
 	k.ok(err)
 	if got := k.streamNames(n); got != "gone kept" {
 		k.Errorf("streams %q", got)

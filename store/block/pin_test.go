@@ -160,7 +160,8 @@ func TestPinEviction(t *testing.T) {
 	checkVolume(t, v)
 }
 
-// A handle outlives its snapshot; a clone that would have to keep the snapshot is refused.
+// A handle outlives its snapshot, and so does a clone of it; a pin, which would have to keep the
+// snapshot, is refused.
 func TestCloneOfDeletedSnapshot(t *testing.T) {
 	v := openMem(t, vfs.NewMem())
 	defer v.Close()
@@ -189,10 +190,24 @@ func TestCloneOfDeletedSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, to := newFile(t, v, "g")
-	if _, err := to.CloneFrom(0, from, 0, 2*fewChunks*chunkSize, store.Touch{}); !errors.Is(err, store.ErrNotFound) {
+	if _, err := to.CloneFrom(0, from, 0, 2*fewChunks*chunkSize, store.Touch{}); err != nil {
 		t.Errorf("clone of a snapshot that is being deleted: %v", err)
 	}
 	if _, _, err := v.Pins().Add(store.Pin{Expires: dtyp.FiletimeOf(time.Now().Add(time.Hour))}, from); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("pin of a snapshot that is being deleted: %v", err)
 	}
+	from.Close()
+	old.Close()
+	for more := true; more; {
+		if more, err = v.Step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := make([]byte, blockSize)
+	for i := range int64(2 * fewChunks) {
+		if _, err := to.ReadAt(p, i*chunkSize); err != nil || !bytes.Equal(p, stamp(int(i), 1)) {
+			t.Fatalf("chunk %d of the clone: %v", i, err)
+		}
+	}
+	checkVolume(t, v)
 }

@@ -40,7 +40,7 @@ func TestGeneratorReachesEverything(t *testing.T) {
 	g := NewGenerator(rand.New(rand.NewPCG(1, 1)), m, "", OpReopen)
 	x := NewExecutor(m, nil)
 	var tried, done [kinds]int
-	for range 10000 {
+	for range 15000 {
 		op := g.Next()
 		_, _, err := x.Do(op)
 		tried[op.Kind]++

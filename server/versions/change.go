@@ -307,13 +307,3 @@ func (c *Changer) openFolder(ctx context.Context, id store.FileID, path string, 
 	}
 	return o, nil
 }
-
-// restoreSet makes a set of files what they were, as one change.
-func restoreSet(vol store.Volume, files []store.FileID, v store.View) (last store.Pos, err error) {
-	for _, id := range files {
-		if last, err = vol.Snapshots().Restore(id, v); err != nil {
-			return 0, err
-		}
-	}
-	return last, nil
-}

@@ -322,7 +322,7 @@ func (p *restoring) change(ctx context.Context, h *held) (last store.Pos, err er
 		}
 	}
 	if len(whole) > 0 {
-		if last, err = restoreSet(p.vol(), whole, p.snap.View); err != nil {
+		if last, err = p.vol().Snapshots().Restore(whole, p.snap.View); err != nil {
 			return 0, err
 		}
 	}

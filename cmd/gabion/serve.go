@@ -26,6 +26,7 @@ import (
 	"gabion/server/audit"
 	"gabion/server/object"
 	"gabion/server/rpc"
+	"gabion/server/schedule"
 	"gabion/server/versions"
 	"gabion/server/vm"
 	"gabion/store/block"
@@ -247,6 +248,11 @@ func (a *array) openServer() error {
 	if err != nil {
 		return err
 	}
+	keeper, err := schedule.Open(changer.Book, machines, a.log)
+	if err != nil {
+		return err
+	}
+	keeper.Held = shares.Mounted
 	if err := a.srv.RecoverOpens(a.volume); err != nil {
 		return err
 	}
@@ -254,7 +260,7 @@ func (a *array) openServer() error {
 		Version: version, Started: started, Listen: a.listener.Addr().String(),
 		Server: a.srv, Volume: a.volume, Users: a.users, Shares: shares,
 		Roles: a.identity.roles, Names: a.identity.names, Verify: a.identity.authVerify,
-		Machines: machines, Versions: changer,
+		Machines: machines, Versions: changer, Schedules: keeper,
 		Audit: auditor.Logger, SyncAudit: a.audit.Sync,
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Check:   a.check,
@@ -296,6 +302,7 @@ func (a *array) serve(ctx context.Context) error {
 	adminCtx, stopAdmin := context.WithCancel(context.Background())
 	defer stopAdmin()
 	errs := make(chan error, 2)
+	wg.Go(func() { a.system.Schedules.Run(adminCtx) })
 	wg.Go(func() { errs <- admin.ServeSocket(adminCtx, a.socket, a.system) })
 	wg.Go(func() {
 		if err := a.srv.Serve(a.listener); !errors.Is(err, server.ErrClosed) {

@@ -8,6 +8,7 @@ import (
 
 	"gabion/auth"
 	"gabion/server"
+	"gabion/server/schedule"
 	"gabion/server/versions"
 	"gabion/server/vm"
 	"gabion/store"
@@ -29,6 +30,7 @@ type System struct {
 	SyncAudit func() error
 	Machines  *vm.Book
 	Versions  *versions.Changer
+	Schedules *schedule.Keeper
 	Metrics   http.Handler // nil: none
 	// Verify tests the array's membership of a domain.
 	Verify func(ctx context.Context, host string) (any, error)
@@ -56,7 +58,7 @@ type CheckResult struct {
 // Operations is the table. Rows of one noun are together in the file of its name.
 func Operations() []Operation {
 	var all []Operation
-	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, roleOperations, machineOperations, snapshotOperations, restoreOperations, sessionOperations, volumeOperations} {
+	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, roleOperations, machineOperations, snapshotOperations, restoreOperations, scheduleOperations, sessionOperations, volumeOperations} {
 		all = append(all, rows...)
 	}
 	return all

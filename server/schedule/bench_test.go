@@ -94,8 +94,8 @@ func BenchmarkTenThousand(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			hourly.Keep.Last = len(taken["HOURLY"]) - 1
-			k.expire(&hourly, now, taken["HOURLY"])
+			hourly.Keep.Last = len(taken["hourly"]) - 1
+			k.expire(&hourly, now, taken["hourly"])
 		})
 	})
 }

@@ -74,6 +74,9 @@ func (k *Keeper) Set(s Schedule) error {
 	s.Since = k.Now().UTC()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if old, ok := k.all[strings.ToUpper(s.Name)]; ok {
+		s.Name = old.Name // its snapshots know it by that
+	}
 	return k.put(s)
 }
 
@@ -157,9 +160,9 @@ func (k *Keeper) List() ([]Status, error) {
 	out := []Status{}
 	for _, s := range k.schedules() {
 		key := strings.ToUpper(s.Name)
-		st := Status{Schedule: s, Kept: len(taken[key])}
+		st := Status{Schedule: s, Kept: len(taken[s.Name])}
 		if !s.Paused {
-			st.Next = s.due(taken[key])
+			st.Next = s.due(taken[s.Name])
 		}
 		k.mu.Lock()
 		st.Error = k.failed[key]
@@ -176,10 +179,9 @@ func (k *Keeper) taken() (map[string][]Taken, error) {
 		return nil, err
 	}
 	all := map[string][]Taken{}
-	for _, i := range list {
-		if i.Schedule != "" {
-			key := strings.ToUpper(i.Schedule)
-			all[key] = append(all[key], Taken{i.Name, i.Taken.Time(), i.Until})
+	for n := range list {
+		if i := &list[n]; i.Schedule != "" {
+			all[i.Schedule] = append(all[i.Schedule], Taken{i.Name, i.Taken.Time(), i.Until})
 		}
 	}
 	return all, nil
@@ -227,7 +229,7 @@ func (k *Keeper) Turn() time.Duration {
 		}
 		key := strings.ToUpper(s.Name)
 		now := k.Now()
-		next := s.due(taken[key])
+		next := s.due(taken[s.Name])
 		if !next.After(now) {
 			got, err := k.take(&s, now)
 			k.outcome(key, &s, err)
@@ -235,10 +237,10 @@ func (k *Keeper) Turn() time.Duration {
 				wait = min(wait, retryAfter)
 				continue
 			}
-			taken[key] = append(taken[key], got)
-			next = s.due(taken[key])
+			taken[s.Name] = append(taken[s.Name], got)
+			next = s.due(taken[s.Name])
 		}
-		k.expire(&s, now, taken[key])
+		k.expire(&s, now, taken[s.Name])
 		wait = min(wait, max(next.Sub(now), 0))
 	}
 	return wait

@@ -139,7 +139,7 @@ func (k Keep) Expired(now time.Time, taken []Taken) []string {
 		last, first := 0, true
 		for i := range list {
 			if n == 0 {
-				return
+				return // before the period is worked out, which costs more
 			}
 			if p := period(list[i].At.UTC()); first || p != last {
 				kept[i], last, first = true, p, false

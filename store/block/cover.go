@@ -1,6 +1,7 @@
 package block
 
 import (
+	"cmp"
 	"slices"
 	"sync/atomic"
 
@@ -27,8 +28,30 @@ func (l living) within(from, to uint64) bool { return l.newestUpTo(to) > from }
 
 // snapTable is what is known of snapshots in memory.
 type snapTable struct {
-	live atomic.Pointer[living]
-	byID atomic.Pointer[map[uint64]*snapshot] // copied on change
+	live   atomic.Pointer[living]
+	byID   atomic.Pointer[map[uint64]*snapshot] // copied on change
+	sorted atomic.Pointer[sortedSnaps]
+}
+
+// sortedSnaps are the snapshots of a table in order, made when somebody asks for a list.
+type sortedSnaps struct {
+	of   *map[uint64]*snapshot
+	list []*snapshot
+}
+
+// list returns the snapshots in order.
+func (t *snapTable) list() []*snapshot {
+	m := t.byID.Load()
+	if s := t.sorted.Load(); s != nil && s.of == m {
+		return s.list
+	}
+	s := &sortedSnaps{m, make([]*snapshot, 0, len(*m))}
+	for _, sn := range *m {
+		s.list = append(s.list, sn)
+	}
+	slices.SortFunc(s.list, func(a, b *snapshot) int { return cmp.Compare(a.id, b.id) })
+	t.sorted.Store(s)
+	return s.list
 }
 
 func (t *snapTable) init() {

@@ -25,7 +25,7 @@ const (
 )
 
 func (s *snapshot) public() store.Snapshot {
-	return store.Snapshot{View: store.View(s.id), Name: s.name, Taken: s.taken, Scope: slices.Clone(s.scope)}
+	return store.Snapshot{View: store.View(s.id), Name: s.name, Taken: s.taken, Scope: s.scope[:len(s.scope):len(s.scope)]}
 }
 
 func (s *snapshot) encode() []byte {
@@ -258,18 +258,18 @@ func (s snapshots) List(id store.FileID) ([]store.Snapshot, error) {
 	if err := s.v.check(); err != nil {
 		return nil, err
 	}
-	m := *s.v.snaps.byID.Load()
-	var out []store.Snapshot
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		sn := m[k]
+	l := lineage{v: s.v, files: map[store.FileID]*ancestry{}}
+	all := s.v.snaps.list()
+	out := make([]store.Snapshot, 0, len(all))
+	for _, sn := range all {
 		if sn.hidden || sn.doomed {
 			continue
 		}
 		if id != store.RootID {
-			if err := s.v.inView(store.View(k), id); isNotFound(err) {
-				continue
-			} else if err != nil {
+			if ok, err := l.covered(sn, id, 0); err != nil {
 				return nil, err
+			} else if !ok {
+				continue
 			}
 		}
 		out = append(out, sn.public())

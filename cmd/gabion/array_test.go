@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/asn1"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -220,4 +221,13 @@ func TestRC4IsOffUnlessAsked(t *testing.T) {
 			t.Errorf("rc4 %v: %v", on, err)
 		}
 	}
+}
+
+func readFile(t *testing.T, path ...string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/jcmturner/gokrb5/v8/credentials"
 
 	"gabion/auth"
+	"gabion/auth/domain"
 	"gabion/auth/kerberos"
 	"gabion/auth/kerberos/kdctest"
 	"gabion/conformance/client"
@@ -94,9 +95,11 @@ func newArrayWith(t *testing.T, mechs []auth.Mechanism, anonymous bool) *array {
 	}
 	mechs = append(auth.NewKerberos(a.acceptor, log), mechs...)
 	acceptor := auth.NewAcceptor(mechs...).UseRoles(a.roles)
+	directory := domain.NewDirectory(&domain.Member{Keytab: keys, Config: a.domain.Config()})
+	t.Cleanup(directory.Close)
 	srv, err := server.New(server.Config{Name: "FILESRV", GUID: dtyp.NewGUID(), Log: log, Anonymous: anonymous,
 		Roles: a.roles, Audit: audit.New(a.audit, a.roles, log),
-		Auth: server.Accepting(acceptor), Pipes: &rpc.Host{Name: "FILESRV", Authenticator: acceptor}})
+		Auth: server.Accepting(acceptor), Pipes: &rpc.Host{Name: "FILESRV", Authenticator: acceptor, Directory: directory}})
 	if err != nil {
 		t.Fatal(err)
 	}

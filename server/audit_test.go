@@ -11,6 +11,7 @@ import (
 	"gabion/auth"
 	"gabion/conformance/client"
 	"gabion/protocol/dtyp"
+	"gabion/protocol/fscc"
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
 	"gabion/server"
@@ -119,12 +120,18 @@ func (r *roled) grant(role auth.Role, user string, scope auth.Scope) {
 // locked makes a file that its DACL denies to everybody.
 func (r *roled) locked(path string) {
 	r.t.Helper()
+	m := client.OpenFile(path)
+	m.CreateDisposition = smb2.DispositionCreate
+	r.deny(m)
+}
+
+// deny denies what m opens to everybody.
+func (r *roled) deny(m *smb2.CreateRequest) {
+	r.t.Helper()
 	sd, err := dtyp.ParseSDDL("D:P(D;;FA;;;WD)", dtyp.SID{})
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	m := client.OpenFile(path)
-	m.CreateDisposition = smb2.DispositionCreate
 	f := open(r.t, r.as("ann", "vms"), m)
 	want(r.t, "setting the DACL", f.SetInfo(smb2.InfoSecurity, 0, uint32(dtyp.DACLSecurityInformation), sd.Encode()), ntstatus.Success)
 	_ = f.Close()
@@ -209,4 +216,48 @@ func TestRolesOfAShareAndAFolder(t *testing.T) {
 	r.grant(auth.RoleBackupOperator, "bob", "vms")
 	check("of the share", r.as("bob", "vms"), map[string]ntstatus.Status{"f": ok, `dept\f`: ok, `depth\f`: ok})
 	check("still another share", r.as("bob", "iso"), map[string]ntstatus.Status{"f": denied})
+}
+
+// What somebody may restore in one folder ends where the folder does: a file cannot be
+// moved or linked from there into a place that is closed to its owner.
+func TestAFoldersRoleDoesNotReachByRename(t *testing.T) {
+	r := newRoled(t)
+	for _, path := range []string{"dept", `dept\below`, "closed"} {
+		r.folder(path)
+	}
+	r.locked(`closed\there`)
+	closed := client.OpenDirectory("closed")
+	r.deny(closed)
+	below := client.OpenDirectory(`dept\below`)
+	r.deny(below)
+	r.grant(auth.RoleBackupOperator, "bob", "vms/dept")
+	tree := r.as("bob", "vms")
+	const ok, denied = ntstatus.Success, ntstatus.AccessDenied
+	for i, tt := range []struct {
+		to     string
+		flags  uint32
+		status ntstatus.Status
+	}{
+		{`closed\new`, 0, denied},
+		{`closed\there`, object.RenameReplaceIfExists, denied},
+		{`dept\..\closed\new`, 0, ntstatus.InvalidParameter},
+		{`dept\below\new`, 0, ok},
+	} {
+		path := fmt.Sprintf(`dept\f%d`, i)
+		r.locked(path)
+		for _, class := range []fscc.FileInformationClass{fscc.FileLinkInformation, fscc.FileRenameInformation} {
+			m := client.OpenFile(path)
+			m.DesiredAccess, m.CreateDisposition = dtyp.Delete|dtyp.FileWriteAttributes, smb2.DispositionOpen
+			m.CreateOptions |= smb2.OptionOpenForBackupIntent
+			f := open(t, tree, m)
+			to := tt.to
+			if tt.status == ok {
+				to += class.String()
+			}
+			x := fscc.RenameInformation{Flags: tt.flags, FileName: to}
+			err := f.SetInfo(smb2.InfoFile, uint8(class), 0, x.AppendRename(nil, class))
+			want(t, fmt.Sprintf("%v to %s", class, to), err, tt.status)
+			_ = f.Close()
+		}
+	}
 }

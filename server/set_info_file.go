@@ -105,13 +105,13 @@ func (s *set) target() (x fscc.RenameInformation, ok bool) {
 
 func (s *set) rename() {
 	if x, ok := s.target(); ok {
-		s.wait(s.f.obj.Rename(x.FileName, x.Flags, s.done))
+		s.wait(s.f.obj.RenameAs(s.r.tree.tokenAt(x.FileName), x.FileName, x.Flags, s.done))
 	}
 }
 
 func (s *set) link() {
 	if x, ok := s.target(); ok {
-		s.wait(s.f.obj.Link(x.FileName, x.Flags, s.done))
+		s.wait(s.f.obj.LinkAs(s.r.tree.tokenAt(x.FileName), x.FileName, x.Flags, s.done))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"gabion/auth"
 	"gabion/protocol/ntstatus"
 	"gabion/store"
 )
@@ -19,19 +20,30 @@ const (
 // Rename moves the open file or stream ([MS-FSA] 2.1.5.15.12). target is relative to the
 // tree's root; ":name" renames the open stream. It may wait for breaks.
 func (o *Open) Rename(target string, flags uint32, done func(store.Pos, ntstatus.Status)) *Pending {
+	return o.RenameAs(o.Token(), target, flags, done)
+}
+
+// RenameAs is Rename by somebody whose token where the target is differs from the
+// open's, which was made where the source is.
+func (o *Open) RenameAs(there *Token, target string, flags uint32, done func(store.Pos, ntstatus.Status)) *Pending {
 	return o.retry(done, func(l *later, again func()) (store.Pos, ntstatus.Status, *waiter) {
 		if strings.HasPrefix(target, ":") {
 			return o.renameStream(target[1:], flags, l, again)
 		}
-		m := &move{o: o, flags: flags, later: l, again: again}
+		m := &move{o: o, as: there, flags: flags, later: l, again: again}
 		return m.run(target)
 	})
 }
 
 // Link gives the open file a further name ([MS-FSA] 2.1.5.15.7).
 func (o *Open) Link(target string, flags uint32, done func(store.Pos, ntstatus.Status)) *Pending {
+	return o.LinkAs(o.Token(), target, flags, done)
+}
+
+// LinkAs is to Link what RenameAs is to Rename.
+func (o *Open) LinkAs(there *Token, target string, flags uint32, done func(store.Pos, ntstatus.Status)) *Pending {
 	return o.retry(done, func(l *later, again func()) (store.Pos, ntstatus.Status, *waiter) {
-		m := &move{o: o, flags: flags, later: l, again: again, link: true}
+		m := &move{o: o, as: there, flags: flags, later: l, again: again, link: true}
 		return m.run(target)
 	})
 }
@@ -39,6 +51,7 @@ func (o *Open) Link(target string, flags uint32, done func(store.Pos, ntstatus.S
 // move is one attempt of a rename, or with link of the making of a hard link.
 type move struct {
 	o     *Open
+	as    *Token // who asks, where the target is
 	flags uint32
 	link  bool
 	later *later
@@ -78,7 +91,7 @@ func (m *move) run(target string) (store.Pos, ntstatus.Status, *waiter) {
 		v.paths.RLock()
 		defer v.paths.RUnlock()
 	}
-	c := &creation{tree: o.tree, req: &CreateRequest{Token: o.Token(), Path: target}, path: p, view: o.file.view, share: shareRead | shareWrite}
+	c := &creation{tree: o.tree, req: &CreateRequest{Token: m.as, Path: target}, path: p, view: o.file.view, share: shareRead | shareWrite}
 	if m.to, st, _ = c.walk(); st != ntstatus.Success {
 		return 0, st, nil
 	}
@@ -112,7 +125,7 @@ func (m *move) mayEnter() ntstatus.Status {
 	if err != nil {
 		return v.fs.statusOf(err)
 	}
-	if !m.o.restore && granted(m.o.Token(), sd, right) == 0 {
+	if !m.restoring() && granted(m.as, sd, right) == 0 {
 		return ntstatus.AccessDenied
 	}
 	f := v.live(store.Live, m.to.node.ID())
@@ -131,6 +144,10 @@ func (m *move) mayEnter() ntstatus.Status {
 	}
 	return ntstatus.Success
 }
+
+// restoring reports whether the open was made to restore, by somebody who may where the
+// target is.
+func (m *move) restoring() bool { return m.o.restore && m.as.Has(auth.SeRestore) }
 
 // locked does the move with the entries of both directories locked.
 func (m *move) locked() (store.Pos, ntstatus.Status) {
@@ -279,12 +296,12 @@ func (m *move) mayReplace(e *store.Entry) ntstatus.Status {
 	if err != nil {
 		return v.fs.statusOf(err)
 	}
-	if !m.o.restore && granted(m.o.Token(), sd, accessDelete) == 0 {
+	if !m.restoring() && granted(m.as, sd, accessDelete) == 0 {
 		parent, err := m.to.security()
 		if err != nil {
 			return v.fs.statusOf(err)
 		}
-		if granted(m.o.Token(), parent, fileDeleteChild) == 0 {
+		if granted(m.as, parent, fileDeleteChild) == 0 {
 			return ntstatus.AccessDenied
 		}
 	}

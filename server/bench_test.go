@@ -48,6 +48,7 @@ func benchConn(b *testing.B, d smb2.Dialect, a smb2.SigningAlgorithm) (*conn, *p
 	if status != ntstatus.Success {
 		b.Fatal(status)
 	}
+	o.release()
 	p.useKeys("bench", false)
 	p.signer = nil
 	return c, p, o.id

@@ -103,7 +103,7 @@ func (c *creation) execute() {
 		return
 	}
 	r, share := c.r, c.r.tree.share
-	f := &file{server: r.server(), share: share, client: r.conn.client, asked: c.req, name: c.name}
+	f := &file{server: r.server(), share: share, client: r.conn.client, user: r.session.identity.Load().User, asked: c.req, name: c.name}
 	f.asked.Name, f.asked.Contexts = nil, nil
 	c.obj = object.CreateRequest{
 		Token: r.tree.tokenAt(c.path),
@@ -210,13 +210,16 @@ func (c *creation) opened(f *file, res *object.CreateResult) {
 	f.obj, f.action = res.Open, smb2.CreateAction(res.Action)
 	o, status := c.r.newOpen(f, 0)
 	if status != ntstatus.Success {
+		if !c.orphan(f, res) {
+			res.Open.Close()
+		}
 		c.end()
-		res.Open.Close()
 		c.fail(status)
 		return
 	}
 	f.attach(o)
 	c.makeDurable(f, res)
+	o.release()
 	c.end()
 	resp := c.response(f, res.Action, &res.Info)
 	b := smb2.NewContextBuilder(make([]byte, 0, smallBody))

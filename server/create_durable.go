@@ -55,7 +55,7 @@ func (c *creation) makeDurable(f *file, res *object.CreateResult) {
 			}
 			f.obj.SetDurable(d)
 		}
-		r.open.replayEligible.Store(d.Kind == object.Persistent || !f.obj.IsDir() &&
+		f.setReplayable(d.Kind == object.Persistent || !f.obj.IsDir() &&
 			f.granted(dtyp.FileReadData|dtyp.FileExecute|dtyp.FileWriteData|dtyp.FileAppendData|dtyp.Delete))
 	case c.ctx.durable != nil && kept:
 		d.Kind = object.DurableV1
@@ -132,6 +132,33 @@ func (f *file) replayable() (current *open, eligible bool) {
 		return f.current, f.current.replayEligible.Load()
 	}
 	return nil, f.eligible
+}
+
+// setReplayable sets Open.IsReplayEligible.
+func (f *file) setReplayable(on bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.eligible = on; f.current != nil {
+		f.current.replayEligible.Store(on)
+	}
+}
+
+// orphan keeps a persistent open whose session was lost while CREATE was carried out: the client
+// comes back for it by a replay, and must not find that a file was made, or marked for
+// deletion, by a CREATE that failed.
+func (c *creation) orphan(f *file, res *object.CreateResult) bool {
+	q := c.ctx.durableV2
+	if q == nil || q.Flags&smb2.DurableFlagPersistent == 0 || !c.r.persists() || f.obj.IsDir() ||
+		c.r.session.currentState() != sessionClosed {
+		return false
+	}
+	f.persistent = c.r.server().opens.reserve()
+	f.id.Persistent = f.persistent
+	c.makeDurable(f, res)
+	if !f.Detach(ReasonSessionLost) {
+		f.Close(ReasonSessionLost)
+	}
+	return true
 }
 
 // createKey names a CREATE that may be replayed.
@@ -292,6 +319,7 @@ func (c *creation) reattach(f *file) bool {
 		return c.fail(status)
 	}
 	f.attach(o)
+	o.release()
 	return true
 }
 
@@ -304,7 +332,8 @@ func (c *creation) reconnect() bool {
 	case c.ctx.reconnectV2 != nil:
 		q := c.ctx.reconnectV2
 		f := c.r.server().durables.find(q.FileID.Persistent)
-		if f == nil && q.Flags&smb2.DurableFlagPersistent != 0 && c.r.persists() {
+		attached := c.r.server().opens.byPersistent(q.FileID.Persistent) != nil
+		if f == nil && !attached && q.Flags&smb2.DurableFlagPersistent != 0 && c.r.persists() {
 			f = fileOf(c.r.tree.share.Tree.FS().FindCreateGUID(q.CreateGUID))
 		}
 		if f != nil && f.obj.Durable().CreateGUID != q.CreateGUID {

@@ -17,6 +17,7 @@ type file struct {
 	server *Server
 	share  *Share
 	client clientID // Open.ClientGuid
+	user   string   // who made it, for administrators to read
 	obj    *object.Open
 
 	// As requested, for a later replay or reconnect.
@@ -132,6 +133,7 @@ func (f *file) Describe(info *OpenInfo) {
 	info.Access = dtyp.AccessMask(f.obj.Access())
 	info.ShareAccess = f.obj.ShareAccess()
 	info.Caching = f.caching()
+	info.Locks = f.obj.LockCount()
 	info.Durable = durableNames[f.obj.Durable().Kind]
 }
 
@@ -193,6 +195,17 @@ func (t *durableTable) of(sh *Share) (list []*file) {
 		if f.share == sh {
 			list = append(list, f)
 		}
+	}
+	return list
+}
+
+// all lists the files.
+func (t *durableTable) all() []*file {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]*file, 0, len(t.byID))
+	for _, f := range t.byID {
+		list = append(list, f)
 	}
 	return list
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gabion/protocol/ntstatus"
 )
 
 // ConnInfo describes a connection to administrators.
@@ -107,7 +109,7 @@ func (s *session) info() SessionInfo {
 	return i
 }
 
-// Opens lists the opens that sessions have, by path.
+// Opens lists the opens that sessions have, and those that wait for their clients, by path.
 func (s *Server) Opens() []OpenInfo {
 	var list []OpenInfo
 	for _, o := range s.opens.all() {
@@ -116,6 +118,11 @@ func (s *Server) Opens() []OpenInfo {
 			i.User = who.User
 		}
 		o.local.Describe(&i)
+		list = append(list, i)
+	}
+	for _, f := range s.durables.all() {
+		i := OpenInfo{ID: f.persistent, Share: f.share.Name, User: f.user, Client: f.client.String(), Disconnected: true}
+		f.Describe(&i)
 		list = append(list, i)
 	}
 	slices.SortFunc(list, func(a, b OpenInfo) int { return strings.Compare(a.Share+"\\"+a.Path, b.Share+"\\"+b.Path) })
@@ -132,13 +139,18 @@ func (s *Server) CloseSession(id uint64) error {
 	return nil
 }
 
-// CloseOpen ends an open [MS-SMB2] 3.3.4.17.
+// CloseOpen ends an open [MS-SMB2] 3.3.4.17, also one that waits for its client. It returns when
+// the file is free, for good, unless requests are still using the open.
 func (s *Server) CloseOpen(id uint64) error {
-	o := s.opens.byPersistent(id)
-	if o == nil || !o.end(func() { o.local.Close(ReasonAdmin) }) {
-		return fmt.Errorf("there is no open %d", id)
+	if o := s.opens.byPersistent(id); o != nil && o.end(func() { o.local.Close(ReasonAdmin) }) {
+		return nil
 	}
-	return nil
+	if f := s.durables.find(id); f != nil {
+		if pos, status := f.obj.ForceClose(); status != ntstatus.FileClosed {
+			return f.obj.Tree().Store().Wait(f.share.since(pos))
+		}
+	}
+	return fmt.Errorf("there is no open %d", id)
 }
 
 // CloseConnection drops a connection; what can be reclaimed is kept.

@@ -180,8 +180,10 @@ func fuzzConn(t *testing.T) (*conn, *peer) {
 	ses.addTree(tr)
 	r := &request{conn: c, session: ses, tree: tr}
 	pipe, _ := testPipes{}.Open("echo", PipeCaller{})
-	if _, status := r.newOpen(&pipeOpen{name: "echo", pipe: pipe}, 0); status != ntstatus.Success {
+	o, status := r.newOpen(&pipeOpen{name: "echo", pipe: pipe}, 0)
+	if status != ntstatus.Success {
 		t.Fatal(status)
 	}
+	o.release()
 	return c, &peer{session: ses.id, tree: tr.id}
 }

@@ -175,9 +175,10 @@ func (r *request) uncount() {
 // newOpen registers an open of local for a CREATE in session and tree of r and
 // makes it the open of the requests that follow in the compound. With persistent
 // not 0 it is the durable id of an open that is reclaimed or that was chosen by who
-// keeps it over restarts. On failure local is left to the caller.
+// keeps it over restarts. On failure local is left to the caller. Otherwise the caller
+// holds the open, and releases it when local is ready to lose its session.
 func (r *request) newOpen(local LocalOpen, persistent uint64) (*open, ntstatus.Status) {
-	o := &open{local: local, session: r.session, tree: r.tree, conn: r.conn, channelSequence: r.hdr.ChannelSequence}
+	o := &open{local: local, session: r.session, tree: r.tree, conn: r.conn, inflight: 1, channelSequence: r.hdr.ChannelSequence}
 	if !r.conn.dialect.Is3x() {
 		o.channelSequence = 0
 	}
@@ -216,6 +217,8 @@ type OpenInfo struct {
 	Access      dtyp.AccessMask `json:"access"`
 	ShareAccess uint32          `json:"shareAccess"`
 	Locks       int             `json:"locks"`
-	Caching     string          `json:"caching"`           // oplock or lease letters
-	Durable     string          `json:"durable,omitempty"` // "", "durable", "resilient", "persistent"
+	// Disconnected says that the open waits for its client to reclaim it, for as long as it is kept.
+	Disconnected bool   `json:"disconnected"`
+	Caching      string `json:"caching"`           // oplock or lease letters
+	Durable      string `json:"durable,omitempty"` // "", "durable", "resilient", "persistent"
 }

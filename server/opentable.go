@@ -69,11 +69,8 @@ func (t *openTable) add(o *open, persistent uint64) ntstatus.Status {
 		chunk = new(openChunk)
 		t.chunks[place/chunkSize].Store(chunk)
 	}
-	for persistent == 0 {
-		t.last++
-		if id := t.epoch | t.last; t.durable[id] == nil {
-			persistent = id
-		}
+	if persistent == 0 {
+		persistent = t.nextID()
 	}
 	// Neither half of a FileId is ever 0 or all ones.
 	t.generation++
@@ -84,6 +81,23 @@ func (t *openTable) add(o *open, persistent uint64) ntstatus.Status {
 	t.durable[persistent] = o
 	chunk[place%chunkSize].Store(o)
 	return ntstatus.Success
+}
+
+// nextID is a persistent id that was never used. Caller holds mu.
+func (t *openTable) nextID() uint64 {
+	for {
+		t.last++
+		if id := t.epoch | t.last; t.durable[id] == nil {
+			return id
+		}
+	}
+}
+
+// reserve returns the persistent id of an open that no session has yet.
+func (t *openTable) reserve() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.nextID()
 }
 
 // find returns the open with a FileId, nil if there is none.

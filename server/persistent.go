@@ -2,14 +2,11 @@ package server
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 
-	"gabion/protocol/dtyp"
 	"gabion/protocol/ntstatus"
-	"gabion/protocol/smb2"
 	"gabion/server/object"
 	"gabion/store"
 )
@@ -24,35 +21,7 @@ const (
 	incarnation  = "incarnation" // how often the volume has been served
 )
 
-// openRecord is what survives of an open: the object store's part and what file knows.
-type openRecord struct {
-	Share string
-	// Names need not be UTF-8, as strings of JSON have to be.
-	Name, Path, Stream []byte
-
-	DesiredAccess, ShareAccess, CreateOptions uint32
-
-	Action     uint32
-	AppVersion *smb2.AppInstanceVersion `json:",omitempty"`
-	State      object.OpenState
-	Disk       *diskRecord `json:",omitempty"`
-}
-
 func recordKey(persistent uint64) string { return fmt.Sprintf("%016x", persistent) }
-
-// encode makes the record of f, whose open is in a state.
-func (f *file) encode(state object.OpenState) ([]byte, error) {
-	rec := openRecord{
-		Share: f.share.Name, Name: []byte(f.name), Path: []byte(state.Path), Stream: []byte(state.Stream),
-		DesiredAccess: uint32(f.asked.DesiredAccess), ShareAccess: uint32(f.asked.ShareAccess), CreateOptions: uint32(f.asked.CreateOptions),
-		Action: uint32(f.action), AppVersion: f.app.version, State: state,
-	}
-	rec.State.Path, rec.State.Stream = "", ""
-	if f.disk != nil {
-		rec.Disk = f.disk.record()
-	}
-	return json.Marshal(&rec)
-}
 
 // record writes what opens of one volume are now, those that are persistent, in one step.
 // The position is also where Share.since waits.
@@ -70,11 +39,7 @@ func (s *Server) record(opens ...*object.Open) (store.Pos, error) {
 		if state.Durable.Kind != object.Persistent {
 			continue
 		}
-		value, err := f.encode(state)
-		if err != nil {
-			return 0, err
-		}
-		edits, of = append(edits, store.KVEdit{Bucket: recordBucket, Key: recordKey(f.persistent), Value: value}), append(of, f)
+		edits, of = append(edits, store.KVEdit{Bucket: recordBucket, Key: recordKey(f.persistent), Value: f.encode(state)}), append(of, f)
 	}
 	if edits == nil {
 		return 0, nil
@@ -159,16 +124,26 @@ func (sh *Share) wrote(pos store.Pos) {
 // for that says something about a recorded open.
 func (sh *Share) since(pos store.Pos) store.Pos { return max(pos, store.Pos(sh.records.Load())) }
 
-// RecoverOpens brings back the persistent opens of a volume that was served before, for
+// RecoverOpens brings back the persistent opens of the volumes that were served before, for
 // their clients to reclaim: [MS-SMB2] 3.3.5.9.12. It is called once, after the shares
 // have been added and before Serve. It also makes this server a new incarnation, so that no
 // FileId of an earlier one is given out again.
-func (s *Server) RecoverOpens(vol store.Volume) error {
-	n, err := incarnate(vol)
+func (s *Server) RecoverOpens(vols ...store.Volume) error {
+	n, err := incarnate(vols)
 	if err != nil {
 		return fmt.Errorf("incarnation of the server: %w", err)
 	}
 	s.opens.adopt(n)
+	for _, vol := range vols {
+		if err := s.recoverOpens(vol); err != nil {
+			return fmt.Errorf("persistent opens: %w", err)
+		}
+	}
+	return nil
+}
+
+// recoverOpens is RecoverOpens for one volume.
+func (s *Server) recoverOpens(vol store.Volume) error {
 	var stale []store.KVEdit
 	count := 0
 	type entry struct {
@@ -176,12 +151,12 @@ func (s *Server) RecoverOpens(vol store.Volume) error {
 		value []byte
 	}
 	var entries []entry
-	err = vol.KV().Scan(recordBucket, "", func(key string, value []byte) bool {
+	err := vol.KV().Scan(recordBucket, "", func(key string, value []byte) bool {
 		entries = append(entries, entry{key, append([]byte(nil), value...)})
 		return true
 	})
 	if err != nil {
-		return fmt.Errorf("reading the persistent opens: %w", err)
+		return err
 	}
 	for _, e := range entries {
 		if err := s.recoverOpen(vol, e.key, e.value); err != nil {
@@ -205,25 +180,33 @@ func (s *Server) RecoverOpens(vol store.Volume) error {
 	return err
 }
 
-// incarnate counts how often the volume has been served; the count is durable when it returns.
-func incarnate(vol store.Volume) (uint64, error) {
-	old, err := vol.KV().Get(serverBucket, incarnation)
+// incarnate counts how often the volumes have been served; the count is durable on all of
+// them when it returns, and higher than it was on any.
+func incarnate(vols []store.Volume) (uint64, error) {
 	n := uint64(0)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-	case err != nil:
-		return 0, err
-	case len(old) != 8:
-		return 0, fmt.Errorf("%d bytes instead of 8", len(old))
-	default:
-		n = binary.LittleEndian.Uint64(old)
+	for _, vol := range vols {
+		old, err := vol.KV().Get(serverBucket, incarnation)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return 0, err
+		case len(old) != 8:
+			return 0, fmt.Errorf("%d bytes instead of 8", len(old))
+		default:
+			n = max(n, binary.LittleEndian.Uint64(old))
+		}
 	}
 	n++
-	pos, err := vol.KV().Apply([]store.KVEdit{{Bucket: serverBucket, Key: incarnation, Value: binary.LittleEndian.AppendUint64(nil, n)}})
-	if err != nil {
-		return 0, err
+	for _, vol := range vols {
+		pos, err := vol.KV().Apply([]store.KVEdit{{Bucket: serverBucket, Key: incarnation, Value: binary.LittleEndian.AppendUint64(nil, n)}})
+		if err != nil {
+			return 0, err
+		}
+		if err := vol.Wait(pos); err != nil {
+			return 0, err
+		}
 	}
-	return n, vol.Wait(pos)
+	return n, nil
 }
 
 // recoverOpen makes a disconnected open of a record.
@@ -233,7 +216,7 @@ func (s *Server) recoverOpen(vol store.Volume, key string, value []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(value, &rec); err != nil {
+	if err := rec.decode(value); err != nil {
 		return err
 	}
 	share := s.Share(rec.Share)
@@ -243,14 +226,7 @@ func (s *Server) recoverOpen(vol store.Volume, key string, value []byte) error {
 	case !share.ContinuouslyAvailable:
 		return fmt.Errorf("share %q is no longer continuously available", rec.Share)
 	}
-	rec.State.Path, rec.State.Stream = string(rec.Path), string(rec.Stream)
-	f := &file{
-		server: s, share: share, client: rec.State.Client, name: string(rec.Name), action: smb2.CreateAction(rec.Action),
-		app: appInstance{id: rec.State.AppID, version: rec.AppVersion}, persistent: id, recovered: true, recorded: true,
-	}
-	f.asked.DesiredAccess, f.asked.ShareAccess = dtyp.AccessMask(rec.DesiredAccess), smb2.ShareAccess(rec.ShareAccess)
-	f.asked.CreateOptions = smb2.CreateOptions(rec.CreateOptions)
-	f.id.Persistent = id
+	f := rec.restored(s, share, id)
 	o, status := share.Tree.Import(rec.State)
 	if status != ntstatus.Success {
 		return status

@@ -230,6 +230,7 @@ func pipeCreate(r *request, req *smb2.CreateRequest) {
 		r.fail(status)
 		return
 	}
+	o.release()
 	r.ok(&smb2.CreateResponse{CreateAction: smb2.ActionOpened, FileAttributes: fscc.FileAttributeNormal, AllocationSize: 4096, FileID: o.id})
 }
 

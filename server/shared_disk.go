@@ -36,9 +36,9 @@ type sharedDisk struct {
 
 // diskRecord is what survives of a sharedDisk with its open.
 type diskRecord struct {
-	Context []byte                `json:",omitempty"`
-	Target  *wire.TargetSpecifier `json:",omitempty"`
-	Sense   []byte                `json:",omitempty"`
+	Context []byte
+	Target  *wire.TargetSpecifier
+	Sense   []byte
 }
 
 func (d *sharedDisk) record() *diskRecord {

@@ -37,6 +37,7 @@ type settings struct {
 	KerberosRC4 bool     `toml:"kerberos-rc4"`
 	LogLevel    string   `toml:"log-level"`
 	VHDLogNames bool     `toml:"shared-vhdx-log-names"`
+	Interface   []string `toml:"interface"`
 	TestVFS     string   `toml:"-"`
 	TestMode    bool     `toml:"-"`
 }
@@ -54,6 +55,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.BoolVar(&s.KerberosRC4, "kerberos-rc4", false, "accept tickets encrypted with RC4, which can be cracked: for domains that cannot issue AES yet")
 	f.StringVar(&s.NTLM, "ntlm", ntlmLocalUsers, "deny, or local-users to let local users log on by NTLM")
 	f.BoolVar(&s.VHDLogNames, "shared-vhdx-log-names", false, "let hosts name the log of a shared disk's change tracking, as those did that are older than the rule against it")
+	f.StringArrayVar(&s.Interface, "interface", nil, "ADDRESS|NETWORK|ADAPTER[,speed=25G][,no-rss] that clients may open further channels to (may be repeated; default all addresses)")
 	f.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
 }
 
@@ -100,6 +102,9 @@ func (s *settings) load(file string, f *pflag.FlagSet) error {
 	}
 	if !f.Changed("share") {
 		s.Share = from.Share
+	}
+	if !f.Changed("interface") {
+		s.Interface = from.Interface
 	}
 	if !f.Changed("user") {
 		s.User = from.User

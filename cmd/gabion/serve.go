@@ -76,6 +76,7 @@ type plan struct {
 	encryption server.Encryption
 	shares     []admin.ShareSpec
 	users      [][2]string
+	interfaces []server.InterfaceRule
 	capacity   int64
 	log        *slog.Logger
 }
@@ -110,6 +111,13 @@ func (s settings) plan() (*plan, error) {
 		spec, err := admin.ParseShare(text)
 		note(err)
 		p.shares = append(p.shares, spec)
+	}
+	for _, text := range s.Interface {
+		rule, err := server.ParseInterface(text)
+		if err != nil {
+			note(fmt.Errorf("--interface: %w", err))
+		}
+		p.interfaces = append(p.interfaces, rule)
 	}
 	for _, text := range s.User {
 		name, password, err := parseUser(text)
@@ -210,6 +218,10 @@ func (a *array) openServer() error {
 		return fmt.Errorf("audit log: %w", err)
 	}
 	a.disks = rsvd.New(rsvd.Options{AcceptLogNames: a.VHDLogNames})
+	var offered func() []server.Interface
+	if len(a.interfaces) > 0 {
+		offered = server.OfferInterfaces(a.interfaces)
+	}
 	auditor := audit.New(a.audit, a.identity.roles, a.log)
 	pipes := &rpc.Host{Name: name, Workgroup: "WORKGROUP", Comment: "Gabion storage array", Started: started,
 		Users: a.users, Directory: a.identity.names.Directory, Authenticator: a.identity.acceptor, Roles: a.identity.roles, Audit: auditor}
@@ -222,6 +234,7 @@ func (a *array) openServer() error {
 		SharedDisks: a.disks,
 		Log:         a.log,
 		Metrics:     registry,
+		Interfaces:  offered,
 	})
 	if err != nil {
 		return err

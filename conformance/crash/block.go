@@ -6,7 +6,8 @@ import (
 	"hash/crc32"
 )
 
-const blockSize = 4096
+// BlockSize is the size of what is stamped.
+const BlockSize = 4096
 
 // A block names its writer, its place and the write it comes from, so that whatever
 // is found after a crash can be told apart.
@@ -17,8 +18,8 @@ const (
 	headerSize = 28
 )
 
-// stamp fills p with the block that write seq of a writer puts at a place.
-func stamp(p []byte, writer uint32, place, seq uint64) {
+// Stamp fills p with the block that write seq of a writer puts at a place.
+func Stamp(p []byte, writer uint32, place, seq uint64) {
 	binary.LittleEndian.PutUint32(p, magic)
 	binary.LittleEndian.PutUint32(p[4:], writer)
 	binary.LittleEndian.PutUint64(p[8:], place)
@@ -33,8 +34,8 @@ func stamp(p []byte, writer uint32, place, seq uint64) {
 	binary.LittleEndian.PutUint32(p[24:], crc32.ChecksumIEEE(p[headerSize:]))
 }
 
-// inspect returns the write a block comes from, 0 for a block of zeros.
-func inspect(p []byte, writer uint32, place uint64) (seq uint64, err error) {
+// Inspect returns the write a block comes from, 0 for a block of zeros.
+func Inspect(p []byte, writer uint32, place uint64) (seq uint64, err error) {
 	zero := true
 	for _, b := range p {
 		zero = zero && b == 0

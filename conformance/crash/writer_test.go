@@ -84,13 +84,13 @@ func (w *writer) write(f *smb2.File) error {
 	at := uint64(w.rng.IntN(blocks))
 	n := min(uint64(1+w.rng.IntN(3)*w.rng.IntN(8)), blocks-at)
 	w.seq++
-	p := make([]byte, n*blockSize)
+	p := make([]byte, n*BlockSize)
 	for i := range n {
-		stamp(p[i*blockSize:(i+1)*blockSize], w.id, at+i, w.seq)
+		Stamp(p[i*BlockSize:(i+1)*BlockSize], w.id, at+i, w.seq)
 		w.history[at+i] = append(w.history[at+i], w.seq)
 	}
 	w.inFlight = w.seq
-	if _, err := f.WriteAt(p, int64(at*blockSize)); err != nil {
+	if _, err := f.WriteAt(p, int64(at*BlockSize)); err != nil {
 		return fmt.Errorf("write %d: %w", w.seq, err)
 	}
 	w.inFlight = 0
@@ -173,7 +173,7 @@ func (w *writer) verify(s *smb2.Share) error {
 		return fmt.Errorf("the file is gone: %w", err)
 	}
 	defer f.Close()
-	p := make([]byte, blocks*blockSize)
+	p := make([]byte, blocks*BlockSize)
 	n, err := io.ReadFull(f, p)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return fmt.Errorf("read: %w", err)
@@ -182,7 +182,7 @@ func (w *writer) verify(s *smb2.Share) error {
 	var found [blocks]uint64
 	last := uint64(0)
 	for b := range found {
-		if found[b], err = inspect(p[b*blockSize:(b+1)*blockSize], w.id, uint64(b)); err != nil {
+		if found[b], err = Inspect(p[b*BlockSize:(b+1)*BlockSize], w.id, uint64(b)); err != nil {
 			return fmt.Errorf("block %d: %w", b, err)
 		}
 		last = max(last, found[b])

@@ -281,3 +281,15 @@ func (o *Open) LockDone(sequence uint32) {
 	defer o.file.mu.Unlock()
 	o.lockSeq[i].number, o.lockSeq[i].valid = n, true
 }
+
+// LockCount is how many byte-range locks the open holds.
+func (o *Open) LockCount() (n int) {
+	o.file.mu.Lock()
+	defer o.file.mu.Unlock()
+	for _, h := range o.stream.locks.held {
+		if h.o == o {
+			n++
+		}
+	}
+	return n
+}

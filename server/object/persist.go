@@ -23,10 +23,10 @@ type OpenState struct {
 	Client        dtyp.GUID
 	AppID         dtyp.GUID
 	Durable       Durable
-	Grant         *GrantState    `json:",omitempty"`
-	Locks         []LockRange    `json:",omitempty"`
-	LockSequences []LockSequence `json:",omitempty"`
-	KeepWrite     bool           // the times the user has set or frozen
+	Grant         *GrantState
+	Locks         []LockRange
+	LockSequences []LockSequence
+	KeepWrite     bool // the times the user has set or frozen
 	KeepChange    bool
 	KeepAccess    bool
 	SharedDisk    bool `json:",omitempty"`

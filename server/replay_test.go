@@ -1,0 +1,57 @@
+package server_test
+
+import (
+	"fmt"
+	"testing"
+
+	"gabion/conformance/client"
+	"gabion/protocol/dtyp"
+	"gabion/protocol/ntstatus"
+	"gabion/protocol/smb2"
+)
+
+// A CREATE takes effect once, at whatever point of it the session is lost: its replay on
+// the next session finds what it made, and what it marked for deletion is still there.
+func TestLostCreateTakesEffectOnce(t *testing.T) {
+	a := newArray(t)
+	tree := a.connect(client.Negotiation{ClientGUID: hostGUID}, "ann", "ca")
+	for i := range 60 {
+		name := fmt.Sprint("f", i)
+		m := client.OpenFile(name)
+		m.CreateDisposition, m.ShareAccess = smb2.DispositionCreate, 0
+		if i%2 == 0 {
+			want(t, "close", open(t, tree, client.OpenFile(name)).Close(), ntstatus.Success)
+			m.CreateDisposition = smb2.DispositionOpen
+			m.CreateOptions |= smb2.OptionDeleteOnClose
+		}
+		create := func(replay bool) *client.Pending {
+			r := tree.Request(persistent(m, dtyp.GUID{1, byte(i)}))
+			if replay {
+				r.Header.Flags |= smb2.FlagReplayOperation
+			}
+			p, err := tree.Session.Conn.Start(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p
+		}
+		create(false)
+		for range i % 7 {
+			if _, err := tree.Session.Conn.Start(&client.Request{Body: &smb2.Empty{Of: smb2.CommandEcho}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tree = a.reconnecting(tree, "ann", "ca")
+		for {
+			f, err := create(true).File()
+			if status, _ := client.Status(err); status == ntstatus.FileNotAvailable {
+				continue // it is still being carried out
+			}
+			want(t, fmt.Sprintf("replay %d", i), err, ntstatus.Success)
+			if err == nil {
+				want(t, "close", f.Close(), ntstatus.Success)
+			}
+			break
+		}
+	}
+}

@@ -16,6 +16,8 @@ type Auditor interface {
 	// PrivilegedOpen is called for every CREATE that a privilege gave rights to, and for
 	// one that was refused because a privilege was missing.
 	PrivilegedOpen(*PrivilegedOpen)
+	// Offload is called when an offload token is issued, used for a file, or refused.
+	Offload(*Offload)
 	// DelegatedLogon is called for every session, or channel of one, that a service
 	// opened for a user.
 	DelegatedLogon(who *Identity, from netip.AddrPort)

@@ -35,6 +35,8 @@ func (a *auditor) PrivilegedOpen(p *server.PrivilegedOpen) {
 		p.Who.Token.Name, p.Share, p.Path, p.Intent, p.Granted, p.Gained, p.Used, p.Status))
 }
 
+func (a *auditor) Offload(*server.Offload) {}
+
 func (a *auditor) DelegatedLogon(who *server.Identity, _ netip.AddrPort) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

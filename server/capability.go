@@ -19,7 +19,9 @@ const (
 	CapCluster    // SMB2_SHARE_CAP_CLUSTER and STYPE_CLUSTER_SOFS on shares with shared disks
 	CapScaleOut   // SMB2_SHARE_CAP_SCALEOUT on them
 	CapSharedVHDX // [MS-SMB2] IsSharedVHDSupported
-	CapOffload    // offloaded data transfer
+	CapOffload    // offloaded data transfer: nothing advertises it, clients try
+	// CapBlockRefcounting is FILE_SUPPORTS_BLOCK_REFCOUNTING: extents can be duplicated.
+	CapBlockRefcounting
 	CapStorageQoS
 	CapDFS
 	capCount
@@ -27,7 +29,7 @@ const (
 
 var capabilityNames = [capCount]string{
 	"leasing", "large MTU", "multichannel", "persistent handles", "directory leasing", "encryption",
-	"notifications", "resiliency", "cluster", "scale-out", "shared VHDX", "offload", "storage QoS", "DFS",
+	"notifications", "resiliency", "cluster", "scale-out", "shared VHDX", "offload", "block refcounting", "storage QoS", "DFS",
 }
 
 func (c Capability) String() string {

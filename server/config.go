@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gabion/auth"
+	"gabion/odx"
 	"gabion/protocol/dtyp"
 	"gabion/rsvd"
 )
@@ -50,6 +51,8 @@ type Config struct {
 	// Roles are looked at for those held on a share or a folder; nil: there are none.
 	// What somebody is on the whole array, Auth has said already.
 	Roles *auth.Roles
+	// Tokens are what offloaded transfers go by; needed with CapOffload.
+	Tokens *odx.Tokens
 	// Audit is told of privileged opens and delegated logons; nil: nobody is.
 	Audit Auditor
 
@@ -225,7 +228,7 @@ func (l Limits) validate() error {
 
 // DefaultCapabilities are true for every Gabion server; persistent handles and
 // what builds upon them are added by whoever wires their store.
-var DefaultCapabilities = CapabilitySet(0).With(CapLeasing, CapLargeMTU, CapMultiChannel, CapDirectoryLeasing, CapEncryption, CapResiliency)
+var DefaultCapabilities = CapabilitySet(0).With(CapLeasing, CapLargeMTU, CapMultiChannel, CapDirectoryLeasing, CapEncryption, CapResiliency, CapBlockRefcounting)
 
 // validate checks the settings together and fills in defaults.
 func (c *Config) validate(memory int64) error {
@@ -255,6 +258,8 @@ func (c *Config) validate(memory int64) error {
 	switch {
 	case c.Auth == nil:
 		return errors.New("no authenticator")
+	case c.Capabilities.Has(CapOffload) && c.Tokens == nil:
+		return errors.New("offloaded transfers need tokens")
 	case c.Guest && c.Signing == SigningRequired:
 		return errors.New("guest sessions cannot sign: they need signing enabled, not required")
 	case c.MinDialect > c.MaxDialect:

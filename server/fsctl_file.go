@@ -34,8 +34,10 @@ var fileControls = [...]fileControl{
 	{fscc.FsctlQueryFileRegions, "QUERY_FILE_REGIONS", (*control).fileRegions, capCount},
 	{fscc.FsctlFileLevelTrim, "FILE_LEVEL_TRIM", (*control).trim, capCount},
 
-	{fscc.FsctlDuplicateExtentsToFile, "DUPLICATE_EXTENTS_TO_FILE", (*control).duplicateExtents, capCount},
-	{fscc.FsctlDuplicateExtentsToFileEx, "DUPLICATE_EXTENTS_TO_FILE_EX", (*control).duplicateExtentsEx, capCount},
+	{fscc.FsctlOffloadRead, "OFFLOAD_READ", (*control).offloadRead, CapOffload},
+	{fscc.FsctlOffloadWrite, "OFFLOAD_WRITE", (*control).offloadWrite, CapOffload},
+	{fscc.FsctlDuplicateExtentsToFile, "DUPLICATE_EXTENTS_TO_FILE", (*control).duplicateExtents, CapBlockRefcounting},
+	{fscc.FsctlDuplicateExtentsToFileEx, "DUPLICATE_EXTENTS_TO_FILE_EX", (*control).duplicateExtentsEx, CapBlockRefcounting},
 	{fscc.FsctlSrvRequestResumeKey, "SRV_REQUEST_RESUME_KEY", (*control).resumeKey, capCount},
 	{fscc.FsctlSrvCopychunk, "SRV_COPYCHUNK", (*control).copychunk, capCount},
 	{fscc.FsctlSrvCopychunkWrite, "SRV_COPYCHUNK_WRITE", (*control).copychunk, capCount},

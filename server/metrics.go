@@ -20,6 +20,7 @@ type metrics struct {
 	sessions                  prometheus.Gauge
 	requests                  [smb2.NumCommands]prometheus.Counter
 	rejections                *prometheus.CounterVec
+	offload                   *offloadMetrics
 }
 
 func newMetrics(s *Server, r prometheus.Registerer) *metrics {
@@ -44,6 +45,7 @@ func newMetrics(s *Server, r prometheus.Registerer) *metrics {
 		rejections: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gabion_smb_errors_total",
 			Help: "Requests answered with an error."}, []string{"command", "status"}),
 	}
+	m.offload = newOffloadMetrics(s, r)
 	byCommand := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gabion_smb_requests_total", Help: "Requests."}, []string{"command"})
 	for i := range m.requests {
 		m.requests[i] = byCommand.WithLabelValues(strings.ToLower(smb2.Command(i).String()))

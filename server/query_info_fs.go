@@ -85,11 +85,14 @@ func (q *query) fsDevice() {
 const fileSystemAttributes = fscc.FsCaseSensitiveSearch | fscc.FsCasePreservedNames | fscc.FsUnicodeOnDisk |
 	fscc.FsPersistentACLs | fscc.FsSupportsSparseFiles | fscc.FsSupportsReparsePoints | fscc.FsSupportsObjectIDs |
 	fscc.FsNamedStreams | fscc.FsSupportsHardLinks | fscc.FsSupportsExtendedAttributes |
-	fscc.FsSupportsBlockRefcounting | fscc.FsSupportsSparseVDL
+	fscc.FsSupportsSparseVDL
 
 func (q *query) fsAttribute() {
 	x := fscc.FsAttributeInformation{
 		FileSystemAttributes: fileSystemAttributes, MaximumComponentNameLength: maxComponentName, FileSystemName: fileSystemName,
+	}
+	if q.r.server().caps.Has(CapBlockRefcounting) {
+		x.FileSystemAttributes |= fscc.FsSupportsBlockRefcounting
 	}
 	if q.f.share.ReadOnly {
 		x.FileSystemAttributes |= fscc.FsReadOnlyVolume

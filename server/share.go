@@ -27,6 +27,9 @@ type Share struct {
 	ForceLevelII           bool // Share.ForceLevel2Oplock
 	// Caching is Share.CscFlags; hosts of virtual machines want NO_CACHING.
 	Caching CachingPolicy
+	// NoOffload is Volume.IsOffloadReadSupported and IsOffloadWriteSupported, negated
+	// ([MS-FSA] 2.1.1.1).
+	NoOffload bool
 	MaxUses int
 	// Security is that of ShareSettings at the start.
 	Security *dtyp.SecurityDescriptor

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gabion/auth"
+	"gabion/odx"
 	"gabion/protocol/ntstatus"
 	"gabion/rsvd"
 	"gabion/server"
@@ -160,6 +161,7 @@ type array struct {
 	listener net.Listener
 	socket   net.Listener
 	audit    *audit.File
+	tokens   *odx.Tokens
 	failed   chan error // the volume stopped
 }
 
@@ -217,6 +219,9 @@ func (a *array) openServer() error {
 	if a.audit, err = audit.OpenFile(filepath.Join(a.Data, "audit.log"), audit.DefaultSize, audit.DefaultKeep); err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
+	if err := a.openTokens(); err != nil {
+		return err
+	}
 	a.disks = rsvd.New(rsvd.Options{AcceptLogNames: a.VHDLogNames})
 	var offered func() []server.Interface
 	if len(a.interfaces) > 0 {
@@ -227,7 +232,8 @@ func (a *array) openServer() error {
 		Users: a.users, Directory: a.identity.names.Directory, Authenticator: a.identity.acceptor, Roles: a.identity.roles, Audit: auditor}
 	a.srv, err = server.New(server.Config{
 		Name: name, GUID: a.volume.Info().GUID,
-		Capabilities: server.DefaultCapabilities.With(server.CapPersistentHandles, server.CapCluster, server.CapScaleOut, server.CapSharedVHDX),
+		Capabilities: server.DefaultCapabilities.With(server.CapPersistentHandles, server.CapCluster, server.CapScaleOut, server.CapSharedVHDX, server.CapOffload),
+		Tokens:       a.tokens,
 		Signing:      a.signing, Encryption: a.encryption, Anonymous: a.TestMode, TestMode: a.TestMode,
 		Auth: server.Accepting(a.identity.acceptor), Roles: a.identity.roles, Audit: auditor,
 		Pipes:       pipes,
@@ -274,7 +280,8 @@ func (a *array) openServer() error {
 		Server: a.srv, Volume: a.volume, Users: a.users, Shares: shares,
 		Roles: a.identity.roles, Names: a.identity.names, Verify: a.identity.authVerify,
 		Machines: machines, Versions: changer, Schedules: keeper,
-		Audit: auditor.Logger, SyncAudit: a.audit.Sync,
+		Tokens: a.tokens,
+		Audit:  auditor.Logger, SyncAudit: a.audit.Sync,
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Check:   a.check,
 		Stats:   func() any { return a.volume.Stats() },

@@ -29,7 +29,8 @@ type ShareSpec struct {
 	Encrypt    bool     `json:"encrypt"`
 	ReadOnly   bool     `json:"readonly"`
 	ABE        bool     `json:"abe"`
-	Allow      []string `json:"allow"` // principals; empty lets every authenticated user in
+	NoODX      bool     `json:"no-odx"` // offloaded transfers are refused
+	Allow      []string `json:"allow"`  // principals; empty lets every authenticated user in
 	// Snapshot is the one that a read-only share shows; "" is the volume as it is now.
 	Snapshot string `json:"snapshot,omitempty"`
 	// Set with Windows' tools only: the descriptor as SDDL, which stands instead of Allow,
@@ -40,7 +41,7 @@ type ShareSpec struct {
 }
 
 // ParseShare reads NAME[,option…] with the options path=DIR, ca, shared-vhdx (which implies ca),
-// encrypt, readonly, abe, comment=TEXT and allow=PRINCIPAL, which may be repeated.
+// encrypt, readonly, abe, no-odx, comment=TEXT and allow=PRINCIPAL, which may be repeated.
 func ParseShare(text string) (ShareSpec, error) {
 	words := strings.Split(text, ",")
 	s := ShareSpec{Name: words[0]}
@@ -49,7 +50,7 @@ func ParseShare(text string) (ShareSpec, error) {
 	}
 	for _, w := range words[1:] {
 		option, value, hasValue := strings.Cut(w, "=")
-		flags := map[string]*bool{"ca": &s.CA, "encrypt": &s.Encrypt, "readonly": &s.ReadOnly, "abe": &s.ABE, "shared-vhdx": &s.SharedVHDX}
+		flags := map[string]*bool{"ca": &s.CA, "encrypt": &s.Encrypt, "readonly": &s.ReadOnly, "abe": &s.ABE, "no-odx": &s.NoODX, "shared-vhdx": &s.SharedVHDX}
 		switch {
 		case flags[option] != nil && !hasValue:
 			*flags[option] = true
@@ -60,7 +61,7 @@ func ParseShare(text string) (ShareSpec, error) {
 		case option == "allow" && value != "":
 			s.Allow = append(s.Allow, value)
 		default:
-			return s, fmt.Errorf("share %q: unknown option %q; there are path=DIR, ca, shared-vhdx, encrypt, readonly, abe, comment=TEXT, allow=PRINCIPAL", s.Name, w)
+			return s, fmt.Errorf("share %q: unknown option %q; there are path=DIR, ca, shared-vhdx, encrypt, readonly, abe, no-odx, comment=TEXT, allow=PRINCIPAL", s.Name, w)
 		}
 	}
 	s.CA = s.CA || s.SharedVHDX
@@ -230,7 +231,7 @@ func (b *ShareBook) serve(s ShareSpec) error {
 	}
 	err = b.srv.AddShare(&server.Share{
 		Name: s.Name, Comment: s.Comment, Tree: tree, ContinuouslyAvailable: s.CA, Encrypt: s.Encrypt,
-		ReadOnly: s.ReadOnly, AccessBasedEnumeration: s.ABE, SharedVHDX: s.SharedVHDX, Security: sd, MaxUses: s.MaxUses, Caching: s.Caching,
+		ReadOnly: s.ReadOnly, AccessBasedEnumeration: s.ABE, SharedVHDX: s.SharedVHDX, NoOffload: s.NoODX, Security: sd, MaxUses: s.MaxUses, Caching: s.Caching,
 	})
 	if err != nil {
 		tree.Close()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gabion/auth"
+	"gabion/odx"
 	"gabion/server"
 	"gabion/server/schedule"
 	"gabion/server/versions"
@@ -25,6 +26,7 @@ type System struct {
 	Roles   *auth.Roles
 	Names   *auth.Names
 	Shares  *ShareBook
+	Tokens  *odx.Tokens
 	Audit   *slog.Logger
 	// SyncAudit makes what was written to the audit log durable; nil where that is not a file.
 	SyncAudit func() error
@@ -58,7 +60,7 @@ type CheckResult struct {
 // Operations is the table. Rows of one noun are together in the file of its name.
 func Operations() []Operation {
 	var all []Operation
-	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, roleOperations, machineOperations, snapshotOperations, restoreOperations, scheduleOperations, sessionOperations, volumeOperations} {
+	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, roleOperations, machineOperations, snapshotOperations, restoreOperations, scheduleOperations, sessionOperations, volumeOperations, tokenOperations} {
 		all = append(all, rows...)
 	}
 	return all

@@ -11,6 +11,7 @@
 //
 //	open       user, from, share, path, intent, asked, granted, gained, by, result
 //	delegated  user, from, through
+//	offload    user, from, what (issued, used, refused), token (its id), issuer, source, target, bytes
 //	admin      operation, caller, from, parameters, result
 //	override   operation, caller, from, snapshot, immutable_until, reason
 //

@@ -46,6 +46,22 @@ func (l *Log) PrivilegedOpen(p *server.PrivilegedOpen) {
 	l.Info("open", args...)
 }
 
+// Offload implements server.Auditor. What is logged of a token cannot be used as one.
+func (l *Log) Offload(e *server.Offload) {
+	from, _ := netip.ParseAddrPort(e.From)
+	args := append(caller(e.Who, from), "what", e.What, "bytes", e.Bytes)
+	if e.Token.ID != "" {
+		args = append(args, "token", e.Token.ID, "issuer", e.Token.User, "source", e.Token.File)
+	}
+	if e.Target != "" {
+		args = append(args, "target", e.Target)
+	}
+	if e.Why != "" {
+		args = append(args, "why", e.Why)
+	}
+	l.Info("offload", args...)
+}
+
 // DelegatedLogon implements server.Auditor.
 func (l *Log) DelegatedLogon(who *server.Identity, from netip.AddrPort) {
 	l.Info("delegated", caller(who, from)...)

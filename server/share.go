@@ -30,7 +30,7 @@ type Share struct {
 	// NoOffload is Volume.IsOffloadReadSupported and IsOffloadWriteSupported, negated
 	// ([MS-FSA] 2.1.1.1).
 	NoOffload bool
-	MaxUses int
+	MaxUses   int
 	// Security is that of ShareSettings at the start.
 	Security *dtyp.SecurityDescriptor
 

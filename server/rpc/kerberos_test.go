@@ -25,7 +25,7 @@ type auditor struct {
 }
 
 func (a *auditor) PrivilegedOpen(*server.PrivilegedOpen) {}
-func (*auditor) Offload(*server.Offload) {}
+func (*auditor) Offload(*server.Offload)                 {}
 
 func (a *auditor) DelegatedLogon(who *server.Identity, from netip.AddrPort) {
 	a.who, a.from = append(a.who, who), append(a.from, from)

@@ -414,7 +414,13 @@ func TestConstrainedDelegation(t *testing.T) {
 // login opens a session with a ticket.
 func (a *array) login(ticket kdctest.Ticket) *client.Session {
 	a.Helper()
-	c, err := client.Dial(a.addr, client.Options{})
+	return a.loginAt(a.addr, ticket)
+}
+
+// loginAt opens one at any server.
+func (a *array) loginAt(addr string, ticket kdctest.Ticket) *client.Session {
+	a.Helper()
+	c, err := client.Dial(addr, client.Options{})
 	if err != nil {
 		a.Fatal(err)
 	}

@@ -131,7 +131,10 @@ func (c *creation) validate() ntstatus.Status {
 	if r.Options&optNoIntermediateBuffer != 0 {
 		c.desired &^= fileAppendData // [MS-SMB2] 3.3.5.9
 	}
-	if c.desired&^accessSystemSecurity == 0 || r.DesiredAccess&invalidAccess != 0 {
+	switch {
+	case c.desired == accessSystemSecurity && !hasPrivilege(r.Token, privSecurity):
+		return ntstatus.PrivilegeNotHeld
+	case c.desired&^accessSystemSecurity == 0, r.DesiredAccess&invalidAccess != 0:
 		return ntstatus.AccessDenied
 	}
 	if st := c.validateOptions(); st != ntstatus.Success {

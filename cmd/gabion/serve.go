@@ -28,6 +28,7 @@ import (
 	"gabion/server/object"
 	"gabion/server/rpc"
 	"gabion/server/schedule"
+	"gabion/server/shadow"
 	"gabion/server/versions"
 	"gabion/server/vm"
 	"gabion/store/block"
@@ -39,6 +40,9 @@ const (
 	exitStopped = 74
 	// drainTime bounds what SIGTERM waits for.
 	drainTime = 20 * time.Second
+	// testSequence is the message sequence timer of shadow copies in test mode, where
+	// Samba's test-suite waits for it.
+	testSequence = 5 * time.Second
 )
 
 func serveCommand() *cobra.Command {
@@ -162,6 +166,7 @@ type array struct {
 	socket   net.Listener
 	audit    *audit.File
 	tokens   *odx.Tokens
+	shadows  *shadow.Agent
 	failed   chan error // the volume stopped
 }
 
@@ -272,6 +277,15 @@ func (a *array) openServer() error {
 		return err
 	}
 	keeper.Held = shares.Mounted
+	timeouts := shadow.DefaultTimeouts
+	if a.TestMode {
+		timeouts.Short, timeouts.Long = testSequence, testSequence
+	}
+	a.shadows, err = shadow.Open(shadow.Options{Backend: shadow.NewArray(a.srv, mounted), Name: name, Log: a.log, Timeouts: timeouts})
+	if err != nil {
+		return fmt.Errorf("shadow copies: %w", err)
+	}
+	pipes.ShadowCopies = a.shadows
 	if err := a.srv.RecoverOpens(a.volume); err != nil {
 		return err
 	}
@@ -363,6 +377,9 @@ func (a *array) drain() error {
 func (a *array) close() (err error) {
 	if a.srv != nil {
 		_ = a.srv.Close()
+	}
+	if a.shadows != nil {
+		a.shadows.Close()
 	}
 	if a.socket != nil {
 		a.socket.Close()

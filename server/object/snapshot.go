@@ -3,6 +3,7 @@ package object
 import (
 	"math/bits"
 	"slices"
+	"strings"
 	"time"
 
 	"gabion/protocol/dtyp"
@@ -25,6 +26,12 @@ func GMTToken(t dtyp.Filetime) string { return t.Time().Format("@GMT-2006.01.02-
 // second is t without what an @GMT- token cannot say.
 func second(t dtyp.Filetime) dtyp.Filetime { return t / 1e7 * 1e7 }
 
+// HiddenSnapshot begins the names of snapshots that a backup took for itself: users do not
+// see them among the previous versions, as on Windows.
+const HiddenSnapshot = "fsrvp-"
+
+func hidden(s *store.Snapshot) bool { return strings.HasPrefix(s.Name, HiddenSnapshot) }
+
 // viewAt finds the snapshot of the tree taken at a time, to the second.
 func (t *Tree) viewAt(at dtyp.Filetime) (store.View, ntstatus.Status) {
 	list, err := t.vol.store.Snapshots().List(t.root.id)
@@ -32,7 +39,7 @@ func (t *Tree) viewAt(at dtyp.Filetime) (store.View, ntstatus.Status) {
 		return 0, t.vol.fs.statusOf(err)
 	}
 	for i := len(list) - 1; i >= 0; i-- {
-		if second(list[i].Taken) == second(at) {
+		if second(list[i].Taken) == second(at) && !hidden(&list[i]) {
 			return list[i].View, ntstatus.Success
 		}
 	}
@@ -52,7 +59,9 @@ func (o *Open) Snapshots() ([]dtyp.Filetime, ntstatus.Status) {
 	}
 	var ts []dtyp.Filetime
 	for _, s := range slices.Backward(list) {
-		ts = append(ts, s.Taken)
+		if !hidden(&s) {
+			ts = append(ts, s.Taken)
+		}
 	}
 	return ts, ntstatus.Success
 }

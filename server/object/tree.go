@@ -3,6 +3,7 @@ package object
 import (
 	"strings"
 
+	"gabion/protocol/ntstatus"
 	"gabion/store"
 )
 
@@ -52,6 +53,18 @@ func (t *Tree) OnDurable(p store.Pos, fn func(error)) {
 		return
 	}
 	t.vol.store.OnDurable(p, fn)
+}
+
+// RootID is the folder that the tree shows.
+func (t *Tree) RootID() store.FileID { return t.root.id }
+
+// In makes a window on the same folder in a snapshot, opt.View.
+func (t *Tree) In(opt TreeOptions) (*Tree, ntstatus.Status) {
+	n, err := t.vol.store.OpenID(opt.View, t.root.id)
+	if err != nil {
+		return nil, t.vol.fs.statusOf(err)
+	}
+	return t.vol.window(n, t.prefix, opt), ntstatus.Success
 }
 
 // relative makes a path from the volume's root one from the tree's.

@@ -170,11 +170,16 @@ func (v *Volume) TreeOf(node store.Node, at string, opt TreeOptions) (*Tree, nts
 		node.Close()
 		return nil, ntstatus.NotADirectory
 	}
+	return v.window(node, at, opt), ntstatus.Success
+}
+
+// window makes the tree whose root is at a path; it takes ownership of node.
+func (v *Volume) window(node store.Node, at string, opt TreeOptions) *Tree {
 	t := &Tree{vol: v, root: v.hold(node), prefix: at, opt: opt}
 	v.mu.Lock()
 	v.trees[t] = true
 	v.mu.Unlock()
-	return t, ntstatus.Success
+	return t
 }
 
 // Close unpins the tree's root.
@@ -191,7 +196,7 @@ func (v *Volume) shared(path string) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for t := range v.trees {
-		if t.prefix == path || below(t.prefix, path) {
+		if t.opt.View == store.Live && (t.prefix == path || below(t.prefix, path)) {
 			return true
 		}
 	}

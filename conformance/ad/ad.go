@@ -83,6 +83,9 @@ func up() (*Domain, error) {
 		dir = filepath.Join(top, "ad")
 	}
 	cmd := exec.Command("bash", script("ad-up.sh"), dir)
+	// Packages are tested side by side, each with a domain controller of its own.
+	pid := os.Getpid()
+	cmd.Env = append(os.Environ(), fmt.Sprintf("ADDR=127.%d.%d.10", 1+pid%250, pid/250%250))
 	// The daemons keep what they are given open: no pipe, or Wait never returns.
 	out, err := os.CreateTemp("", "ad-up-")
 	if err != nil {

@@ -30,6 +30,7 @@ import (
 	"gabion/server/audit"
 	"gabion/server/object"
 	"gabion/server/rpc"
+	"gabion/server/shadow"
 	"gabion/store/memvol"
 )
 
@@ -97,9 +98,10 @@ func newArrayWith(t *testing.T, mechs []auth.Mechanism, anonymous bool) *array {
 	acceptor := auth.NewAcceptor(mechs...).UseRoles(a.roles)
 	directory := domain.NewDirectory(&domain.Member{Keytab: keys, Config: a.domain.Config()})
 	t.Cleanup(directory.Close)
+	pipes := &rpc.Host{Name: "FILESRV", Authenticator: acceptor, Directory: directory, Roles: a.roles}
 	srv, err := server.New(server.Config{Name: "FILESRV", GUID: dtyp.NewGUID(), Log: log, Anonymous: anonymous,
 		Roles: a.roles, Audit: audit.New(a.audit, a.roles, log),
-		Auth: server.Accepting(acceptor), Pipes: &rpc.Host{Name: "FILESRV", Authenticator: acceptor, Directory: directory}})
+		Auth: server.Accepting(acceptor), Pipes: pipes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,6 +113,12 @@ func newArrayWith(t *testing.T, mechs []auth.Mechanism, anonymous bool) *array {
 	if err := srv.AddShare(&server.Share{Name: "vms", Tree: tree}); err != nil {
 		t.Fatal(err)
 	}
+	shadows, err := shadow.Open(shadow.Options{Backend: shadow.NewArray(srv, vol), Name: "FILESRV"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(shadows.Close)
+	pipes.ShadowCopies = shadows
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -51,6 +51,7 @@ type disk struct {
 
 	reads, writes, conflicts atomic.Int64
 	readBytes, writtenBytes  atomic.Int64
+	aborted                  atomic.Int64
 
 	mu        sync.Mutex // guards everything below
 	opens     map[*Open]struct{}
@@ -253,69 +254,8 @@ func (m *medium) Allocated(off, n int64, to []store.Range) ([]store.Range, error
 	return m.Load().Allocated(off, n, to)
 }
 
-// Status is what an administrator sees of a shared disk.
-type Status struct {
-	Volume                   dtyp.GUID
-	File                     store.FileID
-	Opens                    int
-	Reads, Writes, Conflicts int64
-	Reservations             scsi.State
-	Info                     vhdx.Info
-	Blocked                  bool
-	Initiators               []Initiator
-}
-
-// Initiator is an open as an administrator sees it.
-type Initiator struct {
-	ID   dtyp.GUID
-	Host string
-}
-
-// Disks lists the shared disks that are open.
-func (s *Service) Disks() []Status {
-	s.mu.Lock()
-	var disks []*disk
-	for _, d := range s.disks {
-		disks = append(disks, d)
-	}
-	s.mu.Unlock()
-	var list []Status
-	for _, d := range disks {
-		d.loading.Lock()
-		if d.target != nil {
-			list = append(list, d.status())
-		}
-		d.loading.Unlock()
-	}
-	return list
-}
-
-func (d *disk) status() Status {
-	st := Status{Volume: d.key.volume, File: d.key.file, Reads: d.reads.Load(), Writes: d.writes.Load(), Conflicts: d.conflicts.Load(),
-		Reservations: d.target.Record().State, Info: d.medium.Info()}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	st.Opens, st.Blocked = len(d.opens), d.blocked
-	for o := range d.opens {
-		st.Initiators = append(st.Initiators, Initiator{o.initiator, o.context.HostName()})
-	}
-	return st
-}
-
 // tickets are those of READ and WRITE between Begin and End.
 var tickets = sync.Pool{New: func() any { return new(scsi.Ticket) }}
-
-// ClearReservations takes all registrations and the reservation of a disk away.
-func (s *Service) ClearReservations(v store.Volume, file store.FileID) (store.Pos, error) {
-	if d := s.find(v, file); d != nil {
-		d.loading.Lock()
-		defer d.loading.Unlock()
-		if d.target != nil {
-			return d.target.Reset()
-		}
-	}
-	return v.KV().Apply([]store.KVEdit{{Bucket: bucket, Key: keyOf(reservationKey, file)}})
-}
 
 // Timers of snapshots: how long the disk may stay blocked.
 const (

@@ -51,7 +51,7 @@ func newMetrics(s *Server, r prometheus.Registerer) *metrics {
 		m.requests[i] = byCommand.WithLabelValues(strings.ToLower(smb2.Command(i).String()))
 	}
 	if r != nil {
-		r.MustRegister(m.sessions, m.rejections, byCommand,
+		r.MustRegister(m.sessions, m.rejections, byCommand, diskMetrics{s.cfg.SharedDisks},
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gabion_smb_connections", Help: "Connections."},
 				func() float64 { return float64(len(s.allConns())) }),
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "gabion_smb_payload_budget_bytes", Help: "Payload that clients may have in flight."},

@@ -105,7 +105,7 @@ func (s settings) plan() (*plan, error) {
 		note(errors.New("--test-mode lets anybody disturb the server: it is refused together with production flags"))
 	}
 	if s.Capacity != "" {
-		p.capacity, err = parseSize(s.Capacity)
+		p.capacity, err = admin.ParseSize(s.Capacity)
 		note(err)
 	}
 	shares := s.Share
@@ -293,7 +293,7 @@ func (a *array) openServer() error {
 		Version: version, Started: started, Listen: a.listener.Addr().String(),
 		Server: a.srv, Volume: a.volume, Users: a.users, Shares: shares,
 		Roles: a.identity.roles, Names: a.identity.names, Verify: a.identity.authVerify,
-		Machines: machines, Versions: changer, Schedules: keeper,
+		Machines: machines, Versions: changer, Schedules: keeper, Disks: a.disks,
 		Tokens: a.tokens,
 		Audit:  auditor.Logger, SyncAudit: a.audit.Sync,
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),

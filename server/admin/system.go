@@ -8,6 +8,7 @@ import (
 
 	"gabion/auth"
 	"gabion/odx"
+	"gabion/rsvd"
 	"gabion/server"
 	"gabion/server/schedule"
 	"gabion/server/versions"
@@ -32,6 +33,7 @@ type System struct {
 	SyncAudit func() error
 	Machines  *vm.Book
 	Versions  *versions.Changer
+	Disks     *rsvd.Service
 	Schedules *schedule.Keeper
 	Metrics   http.Handler // nil: none
 	// Verify tests the array's membership of a domain.
@@ -60,7 +62,7 @@ type CheckResult struct {
 // Operations is the table. Rows of one noun are together in the file of its name.
 func Operations() []Operation {
 	var all []Operation
-	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, roleOperations, machineOperations, snapshotOperations, restoreOperations, scheduleOperations, sessionOperations, volumeOperations, tokenOperations} {
+	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, roleOperations, machineOperations, snapshotOperations, restoreOperations, scheduleOperations, sessionOperations, volumeOperations, tokenOperations, diskOperations} {
 		all = append(all, rows...)
 	}
 	return all

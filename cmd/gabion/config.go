@@ -35,6 +35,7 @@ type settings struct {
 	NTLM        string   `toml:"ntlm"`
 	KerberosRC4 bool     `toml:"kerberos-rc4"`
 	LogLevel    string   `toml:"log-level"`
+	PeerListen  string   `toml:"peer-listen"`
 	VHDLogNames bool     `toml:"shared-vhdx-log-names"`
 	Interface   []string `toml:"interface"`
 	TestVFS     string   `toml:"-"`
@@ -43,7 +44,7 @@ type settings struct {
 
 func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.Listen, "listen", defaultListen, "address to serve SMB on; Windows hosts need port 445")
-	f.StringArrayVar(&s.Share, "share", nil, "NAME[,option…]: path=DIR, ca, shared-vhdx, encrypt, readonly, abe, allow=PRINCIPAL (may be repeated; default vms,ca)")
+	f.StringArrayVar(&s.Share, "share", nil, "NAME[,option…]: path=DIR, ca, shared-vhdx, encrypt, readonly, abe, no-odx, allow=PRINCIPAL (may be repeated; default vms,ca)")
 	f.StringArrayVar(&s.User, "user", nil, "NAME:PASSWORD or NAME:@FILE of a local user to make or change (may be repeated)")
 	f.StringVar(&s.Admin, "admin", "", "HOST:PORT of a TLS listener for the HTTP API")
 	f.StringVar(&s.Signing, "signing", "required", "required or enabled")
@@ -55,6 +56,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.NTLM, "ntlm", ntlmLocalUsers, "deny, or local-users to let local users log on by NTLM")
 	f.BoolVar(&s.VHDLogNames, "shared-vhdx-log-names", false, "let hosts name the log of a shared disk's change tracking, as those did that are older than the rule against it")
 	f.StringArrayVar(&s.Interface, "interface", nil, "ADDRESS|NETWORK|ADAPTER[,speed=25G][,no-rss] that clients may open further channels to (may be repeated; default all addresses)")
+	f.StringVar(&s.PeerListen, "peer-listen", "", "HOST:PORT for other arrays (gabion peer add), which fetch from here what their clients hold offload tokens for")
 	f.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
 }
 
@@ -93,6 +95,7 @@ func (s *settings) load(file string, f *pflag.FlagSet) error {
 	take("keytab", &s.Keytab, from.Keytab)
 	take("ntlm", &s.NTLM, from.NTLM)
 	take("log-level", &s.LogLevel, from.LogLevel)
+	take("peer-listen", &s.PeerListen, from.PeerListen)
 	if meta.IsDefined("kerberos-rc4") && !f.Changed("kerberos-rc4") {
 		s.KerberosRC4 = from.KerberosRC4
 	}

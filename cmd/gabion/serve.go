@@ -20,6 +20,7 @@ import (
 
 	"gabion/auth"
 	"gabion/odx"
+	"gabion/odx/peer"
 	"gabion/protocol/ntstatus"
 	"gabion/rsvd"
 	"gabion/server"
@@ -136,6 +137,9 @@ func (s settings) plan() (*plan, error) {
 	if _, _, err := net.SplitHostPort(s.Listen); err != nil {
 		note(fmt.Errorf("--listen: %q is not HOST:PORT", s.Listen))
 	}
+	if _, _, err := net.SplitHostPort(s.PeerListen); s.PeerListen != "" && err != nil {
+		note(fmt.Errorf("--peer-listen: %q is not HOST:PORT", s.PeerListen))
+	}
 	if s.Admin != "" {
 		note(errors.New("--admin: this version answers administrators on DATA/admin.sock only"))
 	}
@@ -167,6 +171,7 @@ type array struct {
 	audit    *audit.File
 	tokens   *odx.Tokens
 	shadows  *shadow.Agent
+	peers    *peer.Link
 	failed   chan error // the volume stopped
 }
 
@@ -224,7 +229,7 @@ func (a *array) openServer() error {
 	if a.audit, err = audit.OpenFile(filepath.Join(a.Data, "audit.log"), audit.DefaultSize, audit.DefaultKeep); err != nil {
 		return fmt.Errorf("audit log: %w", err)
 	}
-	if err := a.openTokens(); err != nil {
+	if err := a.openTokens(registry); err != nil {
 		return err
 	}
 	a.disks = rsvd.New(rsvd.Options{AcceptLogNames: a.VHDLogNames})
@@ -294,8 +299,8 @@ func (a *array) openServer() error {
 		Server: a.srv, Volume: a.volume, Users: a.users, Shares: shares,
 		Roles: a.identity.roles, Names: a.identity.names, Verify: a.identity.authVerify,
 		Machines: machines, Versions: changer, Schedules: keeper, Disks: a.disks,
-		Tokens: a.tokens,
-		Audit:  auditor.Logger, SyncAudit: a.audit.Sync,
+		Tokens: a.tokens, Peers: a.peers,
+		Audit: auditor.Logger, SyncAudit: a.audit.Sync,
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Check:   a.check,
 		Stats:   func() any { return a.volume.Stats() },
@@ -383,6 +388,9 @@ func (a *array) close() (err error) {
 	}
 	if a.socket != nil {
 		a.socket.Close()
+	}
+	if a.peers != nil {
+		a.peers.Close()
 	}
 	if a.identity != nil {
 		a.identity.close()

@@ -8,6 +8,7 @@ import (
 
 	"gabion/auth"
 	"gabion/odx"
+	arrays "gabion/odx/peer"
 	"gabion/rsvd"
 	"gabion/server"
 	"gabion/server/schedule"
@@ -28,6 +29,7 @@ type System struct {
 	Names   *auth.Names
 	Shares  *ShareBook
 	Tokens  *odx.Tokens
+	Peers   *arrays.Link
 	Audit   *slog.Logger
 	// SyncAudit makes what was written to the audit log durable; nil where that is not a file.
 	SyncAudit func() error
@@ -62,7 +64,7 @@ type CheckResult struct {
 // Operations is the table. Rows of one noun are together in the file of its name.
 func Operations() []Operation {
 	var all []Operation
-	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, roleOperations, machineOperations, snapshotOperations, restoreOperations, scheduleOperations, sessionOperations, volumeOperations, tokenOperations, diskOperations} {
+	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, roleOperations, machineOperations, snapshotOperations, restoreOperations, scheduleOperations, sessionOperations, volumeOperations, tokenOperations, peerOperations, diskOperations} {
 		all = append(all, rows...)
 	}
 	return all

@@ -227,13 +227,20 @@ func (w *offload) zero(off, n int64) error {
 	if err := w.did(0, pos, err); err != nil {
 		return err
 	}
-	if off+k > w.data.Sizes().ValidData {
-		pos, err = w.data.SetValidData(off+k, w.touch)
-		if errors.Is(err, store.ErrInvalid) {
-			err = nil // another's write or truncation came first
-		}
+	return w.did(n, 0, w.valid(off+k))
+}
+
+// valid raises the valid data length.
+func (w *offload) valid(end int64) error {
+	z := w.data.Sizes()
+	if end = min(end, z.Size); end <= z.ValidData {
+		return nil
 	}
-	return w.did(n, pos, err)
+	pos, err := w.data.SetValidData(end, w.touch)
+	if errors.Is(err, store.ErrInvalid) {
+		return nil // another's write or truncation came first
+	}
+	return w.did(0, pos, err)
 }
 
 // write copies bytes, as many as the target has room for.
@@ -292,11 +299,23 @@ func (w *offload) copy(src *odx.Source, from, off, n int64) error {
 // fetch brings the data from another array.
 func (w *offload) fetch(ctx context.Context, src *odx.Source, from, off, n int64) error {
 	_, err := src.Remote(ctx, from, n, func(data []byte, k int64) error {
-		at := off + w.done
 		if data == nil {
-			return w.zero(at, k)
+			return w.hole(off+w.done, k)
 		}
-		return w.write(data, at)
+		return w.write(data, off+w.done)
 	})
+	if w.done > 0 {
+		err = errors.Join(err, w.valid(off+w.done)) // it may have ended with a hole
+	}
 	return err
+}
+
+// hole is zero for what mostly holds nothing already, which then costs no record.
+func (w *offload) hole(off, n int64) error {
+	if n <= 1<<20 {
+		if list, err := w.data.Allocated(off, n, nil); err == nil && len(list) == 0 {
+			return w.did(n, 0, nil)
+		}
+	}
+	return w.zero(off, n)
 }

@@ -132,6 +132,28 @@ func (s *site) protect(m *smb2.CreateRequest, sddl string) {
 	_ = f.Close()
 }
 
+// descriptor is what a user sees of a file's, as smbcacls (which cannot be told a port)
+// asks for it.
+func (s *site) descriptor(user, file string) string {
+	s.t.Helper()
+	m := client.OpenFile(file)
+	m.DesiredAccess, m.CreateDisposition, m.CreateOptions = dtyp.ReadControl, smb2.DispositionOpen, 0
+	f, err := s.users[user].Create(m)
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	b, err := f.QueryInfo(smb2.InfoSecurity, 0, uint32(dtyp.OwnerSecurityInformation|dtyp.DACLSecurityInformation), 4096)
+	if err != nil {
+		return err.Error()
+	}
+	sd, err := dtyp.DecodeSecurityDescriptor(b)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return sd.SDDL()
+}
+
 // maximal is what MAXIMUM_ALLOWED gives a user, and the rights that are granted one by one.
 func (s *site) maximal(user, file string) string {
 	s.t.Helper()
@@ -208,6 +230,9 @@ func TestAccessIsSambas(t *testing.T) {
 			m := client.OpenFile(file)
 			m.CreateDisposition, m.DesiredAccess = smb2.DispositionCreate, dtyp.FileAllAccess
 			s.protect(m, text)
+		}
+		if ours, samba := sites[0].descriptor("alice", file), sites[1].descriptor("alice", file); ours != samba {
+			t.Errorf("what alice sees of %s:\n gabion %s\n samba  %s", d.sddl, ours, samba)
 		}
 		for _, account := range accounts {
 			ours, samba := sites[0].maximal(account, file), sites[1].maximal(account, file)

@@ -3,6 +3,8 @@
 usage: run.sh [options]
   --sample N [--seed S]  only N of the tests that must pass, chosen by S
   --passing              only the tests that must pass
+  --mode MODE            signed or encrypted: as the table says, but with every
+                         session signed, or encrypted
   --only REGEX           only these tests
   --update               write what happened into the table (new reasons are
                          smbtorture's first line) and the README from it
@@ -10,8 +12,9 @@ usage: run.sh [options]
   --workers N            tests at a time (default 6)
   --results FILE         one JSON object a line
 
-table.tsv has a row per case: test, home, status, reference, reason. The home is
-the configuration it runs in (HOMES below). The status is
+table.tsv has a row per case: test, home, target, status, reference, reason. The
+home is the configuration it runs in (HOMES below), the target what smbtorture is
+told that the server is (--target). The status is
 
   pass    must pass
   xfail   fails, and the reason says why; if it passes the table is wrong
@@ -19,7 +22,9 @@ the configuration it runs in (HOMES below). The status is
 
 and the reference is what Samba 4.17 did. A test that did not do what the table
 says runs again by itself before that counts: many measure time, and CI has two
-slow processors. The last line is 'N passed, N failed'; the exit status is not 0
+slow processors. modes.tsv has the rows that are not as in the table when every
+session is signed or encrypted: test, home, mode, reason; they are not run then.
+The last line is 'N passed, N failed'; the exit status is not 0
 when something failed, unexpected passes included.
 """
 import argparse
@@ -38,7 +43,9 @@ import torture
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 TABLE = os.path.join(HERE, "table.tsv")
-HEAD = ("test", "home", "status", "reference", "reason")
+MODES = os.path.join(HERE, "modes.tsv")
+HEAD = ("test", "home", "target", "status", "reference", "reason")
+TARGETS = ("samba3", "win7")
 USER, PASSWORD = "torture1", "Pass-torture1"
 USER2, PASSWORD2 = "torture2", "Pass-torture2"
 SECOND = ["--option=torture:user2name=" + USER2,
@@ -62,6 +69,8 @@ HOMES = {
                            "--option=torture:noperm_share=closed"]),
     # A snapshot of all shares is there before the tests.
     "snapshots": ("", ENABLED + ["--share", "all"], SECOND),
+    # The port that the test has built in, where nobody else has it.
+    "port445": ("", ENABLED + ["--listen", "127.0.44.5:445"], SECOND),
 }
 XFAIL_TIMEOUT = 40
 TIMEOUT = 150
@@ -69,14 +78,15 @@ TIMEOUT = 150
 
 class Row:
     def __init__(self, *cols):
-        self.test, self.home, self.status, self.reference, self.reason = cols
+        (self.test, self.home, self.target, self.status, self.reference,
+         self.reason) = cols
 
     def key(self):
         return self.test, self.home
 
     def line(self):
-        return "\t".join((self.test, self.home, self.status, self.reference,
-                          self.reason))
+        return "\t".join((self.test, self.home, self.target, self.status,
+                          self.reference, self.reason))
 
 
 def load():
@@ -85,13 +95,26 @@ def load():
         cols = line.rstrip("\n").split("\t")
         if n == 0:
             continue
-        if len(cols) != len(HEAD) or cols[2] not in ("pass", "xfail", "skip") \
-                or cols[1] not in HOMES or (cols[2] != "pass" and not cols[4]):
+        if len(cols) != len(HEAD) or cols[3] not in ("pass", "xfail", "skip") \
+                or cols[1] not in HOMES or cols[2] not in TARGETS \
+                or (cols[3] != "pass" and not cols[5]):
             sys.exit("table.tsv:%d: malformed row" % (n + 1))
         rows.append(Row(*cols))
     if len({r.key() for r in rows}) != len(rows):
         sys.exit("table.tsv: a case has two rows")
     return rows
+
+
+def except_in(mode):
+    """Keys of the rows that are not as in the table in a mode."""
+    keys = set()
+    for n, line in enumerate(open(MODES)):
+        cols = line.rstrip("\n").split("\t")
+        if n and len(cols) != 4 or n and not cols[3]:
+            sys.exit("modes.tsv:%d: malformed row" % (n + 1))
+        if cols[2] == mode:
+            keys.add((cols[0], cols[1]))
+    return keys
 
 
 def save(rows):
@@ -115,8 +138,15 @@ def binary():
 class Gabion:
     """A server of its own, with a share for each worker."""
 
-    def __init__(self, path, home, workers):
+    def __init__(self, path, home, workers, mode=None):
         option, args, self.options = HOMES[home]
+        if mode:
+            # What is not signed or encrypted the server refuses.
+            args = [a for a in args if a not in ENABLED]
+            self.options = self.options + ["--client-protection=" + {
+                "signed": "sign", "encrypted": "encrypt"}[mode]]
+        if mode == "encrypted":
+            args = args + ["--encryption", "required"]
         self.shares = ["p%d" % i for i in range(workers)]
         self.dir = tempfile.TemporaryDirectory(prefix="gabion.")
         cmd = [path, "serve", "--data", self.dir.name + "/data", "--listen",
@@ -185,6 +215,9 @@ class Run:
 
     def choose(self, rows):
         rows = [r for r in rows if r.status != "skip"]
+        if self.args.mode:
+            apart = except_in(self.args.mode)
+            rows = [r for r in rows if r.key() not in apart]
         if self.args.only:
             return [r for r in rows if re.search(self.args.only, r.test)]
         if self.args.sample or self.args.passing:
@@ -194,7 +227,7 @@ class Run:
         return rows
 
     def home(self, path, home, rows):
-        server = Gabion(path, home, min(self.args.workers, len(rows)))
+        server = Gabion(path, home, min(self.args.workers, len(rows)), self.args.mode)
         smb = torture.Server(server.host, server.port, USER, PASSWORD,
                              server.options, timeout=TIMEOUT)
         again = []
@@ -216,12 +249,12 @@ class Run:
         torture.spread(rows, server.shares, one)
         for row in again:
             if server.process.poll() is not None:
-                server = Gabion(path, home, 1)
+                server = Gabion(path, home, 1, self.args.mode)
                 smb = torture.Server(server.host, server.port, USER, PASSWORD,
                                      server.options, timeout=TIMEOUT)
                 self.complain("the server ended during the tests of " + home)
             self.note(row, *smb.once(self.names.get(row.test, row.test),
-                                     server.shares[0], timeout=TIMEOUT))
+                                     server.shares[0], timeout=TIMEOUT, target=row.target))
         if server.panics():
             self.complain("the server logged a panic:\n" + server.tail())
         code = server.stop()
@@ -314,6 +347,7 @@ def main():
     p.add_argument("--seed", default="0")
     p.add_argument("--passing", action="store_true")
     p.add_argument("--only")
+    p.add_argument("--mode", choices=("signed", "encrypted"))
     p.add_argument("--update", action="store_true")
     p.add_argument("--readme", action="store_true")
     p.add_argument("--workers", type=int, default=6)

@@ -112,15 +112,18 @@ class Server:
         self.options = list(options)
         self.target, self.timeout = target, timeout
 
-    def once(self, test, share, extra=(), timeout=None):
+    def once(self, test, share, extra=(), timeout=None, target=None):
         """Run one test: (result, why, seconds)."""
         with tempfile.TemporaryDirectory(prefix="torture.") as tmp:
-            cmd = ["smbtorture", "//%s/%s" % (self.host, share), "-p", self.port,
+            where = "//%s/%s" % (self.host, share)
+            if test.startswith("rpc."):
+                where = "ncacn_np:%s[smb2]" % self.host
+            cmd = ["smbtorture", where, "-p", self.port,
                    "-U", self.credentials, "--configfile=/dev/null",
                    "--format=subunit", "--basedir=" + tmp,
                    "--option=torture:progress=no"]
-            if self.target:
-                cmd.append("--target=" + self.target)
+            if target or self.target:
+                cmd.append("--target=" + (target or self.target))
             cmd += self.options + list(extra) + [test]
             start = time.time()
             out, rc = run_bounded(cmd, tmp, timeout or self.timeout)

@@ -32,8 +32,8 @@ var srvsvcOps = map[uint16]operation{
 	srvsvc.OpRemoteTOD:       remoteTOD,
 }
 
-// adminShareLevels of NetrShareGetInfo and NetrShareEnum carry paths and
-// descriptors: MS-SRVS 3.1.4.8 reserves them to administrators and operators.
+// adminShareLevel says which levels of NetrShareGetInfo and NetrShareEnum carry paths
+// and descriptors: MS-SRVS 3.1.4.8 reserves them to administrators and operators.
 func adminShareLevel(level uint32) bool { return level == 2 || level == 502 || level == 503 }
 
 // shareEnum is NetrShareEnum (MS-SRVS 3.1.4.8).
@@ -42,7 +42,7 @@ func shareEnum(a *association, stub dcerpc.Stub) ([]byte, uint32) {
 	if err != nil {
 		return nil, dcerpc.FaultBadStubData
 	}
-	if adminShareLevel(q.Level) && !a.caller.looks() {
+	if (adminShareLevel(q.Level) || q.Level == 501 && a.caller.Anonymous) && !a.caller.looks() {
 		return q.EncodeDenied(), 0
 	}
 	return q.EncodeShareEnum(a.backend.Shares(a.caller)), 0

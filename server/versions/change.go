@@ -88,27 +88,69 @@ func (h *held) release() (pos store.Pos) {
 // acquire takes files from everybody else. Without force it takes none if it cannot take all;
 // with it, opens are closed only once it is known that all files can be looked at.
 func (c *Changer) acquire(ctx context.Context, files map[store.FileID]string, opt Options) (*held, error) {
+	ctx, cancel := c.Bounded(ctx, opt)
+	defer cancel()
+	h := &held{opens: map[store.FileID]*object.Open{}}
+	for id, path := range files {
+		o, err := c.Take(ctx, id, path, opt)
+		if err != nil {
+			h.release()
+			return nil, err
+		}
+		h.opens[id] = o
+	}
+	return h, nil
+}
+
+// Bounded ends the wait for clients after the time that the options allow.
+func (c *Changer) Bounded(ctx context.Context, opt Options) (context.Context, context.CancelFunc) {
 	wait := opt.Wait
 	if wait == 0 {
 		wait = defaultWait
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	h := &held{opens: map[store.FileID]*object.Open{}}
-	for id, path := range files {
-		o, st := c.Tree.Acquire(ctx, id, uint32(dtyp.FileReadData|dtyp.Delete), 0, opt.Force)
-		if st == ntstatus.Success {
-			h.opens[id] = o
-			continue
-		}
-		h.release()
-		switch st {
-		case ntstatus.SharingViolation, ntstatus.FileNotAvailable, ntstatus.IOTimeout, ntstatus.DeletePending:
-			return nil, &InUseError{path, st}
-		}
-		return nil, fmt.Errorf("%s: %v", path, st)
+	return context.WithTimeout(ctx, wait)
+}
+
+// Take takes one file from everybody else, until the open is closed.
+func (c *Changer) Take(ctx context.Context, id store.FileID, path string, opt Options) (*object.Open, error) {
+	o, st := c.Tree.Acquire(ctx, id, uint32(dtyp.FileReadData|dtyp.Delete), 0, opt.Force)
+	switch st {
+	case ntstatus.Success:
+		return o, nil
+	case ntstatus.SharingViolation, ntstatus.FileNotAvailable, ntstatus.IOTimeout, ntstatus.DeletePending:
+		return nil, &InUseError{path, st}
 	}
-	return h, nil
+	return nil, fmt.Errorf("%s: %v", path, st)
+}
+
+// Remove deletes a file, or a folder with all that is in it, at a path from the volume's root.
+func (c *Changer) Remove(ctx context.Context, full string, opt Options) error {
+	n, err := vm.Walk(c.Book.Volume, store.Live, full)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	p := &restoring{c: c, opt: opt}
+	if err := p.removal(n, full); err != nil {
+		return err
+	}
+	files := map[store.FileID]string{}
+	for _, s := range p.steps {
+		if !s.dir {
+			files[s.live] = s.path
+		}
+	}
+	h, err := c.acquire(ctx, files, opt)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	for _, s := range p.steps {
+		if err := p.removeOne(ctx, h, s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // safety takes the snapshot of how things were.
@@ -242,9 +284,9 @@ func describe(from, to store.Node) (store.Pos, error) {
 	return to.Update(ch)
 }
 
-// make creates a file or folder through the object layer, so that watchers hear of it, and
+// Make creates a file or folder through the object layer, so that watchers hear of it, and
 // returns the open that keeps others away.
-func (c *Changer) make(ctx context.Context, path string, dir bool) (*object.Open, error) {
+func (c *Changer) Make(ctx context.Context, path string, dir bool) (*object.Open, error) {
 	options := smb2.OptionNonDirectoryFile
 	if dir {
 		options = smb2.OptionDirectoryFile
@@ -285,8 +327,8 @@ func sizeOf(x, y store.Stream) (n int64, err error) {
 	return n, err
 }
 
-// placed is a place with the snapshot's side of it opened.
-func placed(vol store.Volume, s store.Snapshot, p vm.Place) (store.Node, error) {
+// Placed is a place with the snapshot's side of it opened.
+func Placed(vol store.Volume, s store.Snapshot, p vm.Place) (store.Node, error) {
 	if p.ID != 0 {
 		if n, err := vol.OpenID(s.View, p.ID); err == nil {
 			return n, nil

@@ -38,7 +38,7 @@ func (b *Book) open(s Side, p vm.Place) (store.Node, error) {
 	if s.Snap == nil {
 		n, err = vm.Walk(b.Volume, store.Live, p.Full)
 	} else {
-		n, err = placed(b.Volume, s.Snap.Snapshot, p)
+		n, err = Placed(b.Volume, s.Snap.Snapshot, p)
 	}
 	if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNotDir) {
 		return nil, nil
@@ -116,7 +116,7 @@ func (d *differ) nodes(x, y store.Node, at string) error {
 // fileDiff compares two versions of a file.
 func fileDiff(x, y store.Node, at string) (FileDiff, bool, error) {
 	f := FileDiff{Path: at, Change: "changed", ID: y.ID(), Ranges: [][2]int64{}}
-	n, same, err := compare(y, x)
+	n, same, err := Compare(y, x)
 	if err != nil || same {
 		return f, same, err
 	}

@@ -69,7 +69,7 @@ func (p *restoring) vol() store.Volume { return p.c.Book.Volume }
 
 // place plans one place of the target.
 func (p *restoring) place(at vm.Place) error {
-	old, err := placed(p.vol(), p.snap, at)
+	old, err := Placed(p.vol(), p.snap, at)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (p *restoring) file(live, old store.Node, at string) error {
 		p.seen = map[store.FileID]bool{}
 	}
 	p.seen[live.ID()] = true
-	n, same, err := compare(live, old)
+	n, same, err := Compare(live, old)
 	if err != nil || same {
 		return err
 	}
@@ -195,13 +195,16 @@ func (p *restoring) removal(n store.Node, at string) error {
 	return err
 }
 
-// compare counts the bytes in which two versions of a file may differ.
-func compare(live, old store.Node) (n int64, same bool, err error) {
+// Compare counts the bytes in which two versions of a file, or of a folder's streams, may differ.
+func Compare(live, old store.Node) (n int64, same bool, err error) {
 	same, err = described(live, old)
 	if err != nil {
 		return 0, false, err
 	}
-	names := map[string]bool{"": true}
+	names := map[string]bool{}
+	if !live.IsDir() {
+		names[""] = true
+	}
 	for _, node := range []store.Node{live, old} {
 		list, err := node.Streams()
 		if err != nil {
@@ -342,7 +345,7 @@ func (p *restoring) do(ctx context.Context, h *held, s step) (store.Pos, error) 
 	case actRemove:
 		return 0, p.removeOne(ctx, h, s)
 	case actCreate:
-		o, err := p.c.make(ctx, s.path, s.dir)
+		o, err := p.c.Make(ctx, s.path, s.dir)
 		if err != nil {
 			return 0, err
 		}

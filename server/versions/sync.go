@@ -85,7 +85,7 @@ func (b *Book) Disks(t *vm.Target, s *Info) ([]vm.Disk, error) {
 		if s == nil {
 			return b.Volume.OpenID(store.Live, p.ID)
 		}
-		return placed(b.Volume, s.Snapshot, p)
+		return Placed(b.Volume, s.Snapshot, p)
 	})
 }
 

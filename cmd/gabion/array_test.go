@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/asn1"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -78,6 +79,7 @@ func start(t *testing.T, log *said, args ...string) (a *array, stop func()) {
 	must(a.openServer())
 	a.socket, err = admin.ListenSocket(p.Data)
 	must(err)
+	must(a.openGate())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- a.serve(ctx) }()
@@ -97,15 +99,32 @@ func start(t *testing.T, log *said, args ...string) (a *array, stop func()) {
 // gabion runs another verb of the command line.
 func (a *array) gabion(t *testing.T, args ...string) string {
 	t.Helper()
-	var out bytes.Buffer
-	root := command()
-	root.SetOut(&out)
-	root.SetErr(&out)
-	root.SetArgs(append(args, "--data", a.Data))
-	if err := root.ExecuteContext(t.Context()); err != nil {
+	out, err := verbOf(t, nil, append(args, "--data", a.Data)...)
+	if err != nil {
 		t.Errorf("gabion %s: %v", strings.Join(args, " "), err)
 	}
-	return out.String()
+	return out
+}
+
+// refused runs a verb that is to fail with an error that says something.
+func (a *array) refused(t *testing.T, says string, args ...string) {
+	t.Helper()
+	out, err := verbOf(t, nil, append(args, "--data", a.Data)...)
+	if err == nil || !strings.Contains(err.Error(), says) {
+		t.Errorf("gabion %s: %v, want an error with %q\n%s", strings.Join(args, " "), err, says, out)
+	}
+}
+
+// verbOf runs a verb with an input.
+func verbOf(t *testing.T, in io.Reader, args ...string) (string, error) {
+	var out bytes.Buffer
+	root := command()
+	root.SetIn(in)
+	root.SetOut(&out)
+	root.SetErr(&out)
+	root.SetArgs(args)
+	err := root.ExecuteContext(t.Context())
+	return out.String(), err
 }
 
 // dial opens a connection.

@@ -27,6 +27,8 @@ type settings struct {
 	Share       []string `toml:"share"`
 	User        []string `toml:"user"`
 	Admin       string   `toml:"admin"`
+	AdminCert   string   `toml:"admin-cert"`
+	AdminKey    string   `toml:"admin-key"`
 	Signing     string   `toml:"signing"`
 	Encryption  string   `toml:"encryption"`
 	Capacity    string   `toml:"capacity"`
@@ -47,6 +49,8 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.Share, "share", nil, "NAME[,option…]: path=DIR, ca, shared-vhdx, encrypt, readonly, abe, no-odx, allow=PRINCIPAL (may be repeated; default vms,ca)")
 	f.StringArrayVar(&s.User, "user", nil, "NAME:PASSWORD or NAME:@FILE of a local user to make or change (may be repeated)")
 	f.StringVar(&s.Admin, "admin", "", "HOST:PORT of a TLS listener for the HTTP API")
+	f.StringVar(&s.AdminCert, "admin-cert", "", "certificate of that listener (default: one made at the first start, DATA/admin.crt)")
+	f.StringVar(&s.AdminKey, "admin-key", "", "its key")
 	f.StringVar(&s.Signing, "signing", "required", "required or enabled")
 	f.StringVar(&s.Encryption, "encryption", "enabled", "off, enabled or required")
 	f.StringVar(&s.Capacity, "capacity", "", "size of the volume, such as 500G (default: what the disk offers)")
@@ -88,6 +92,8 @@ func (s *settings) load(file string, f *pflag.FlagSet) error {
 	take("data", &s.Data, from.Data)
 	take("listen", &s.Listen, from.Listen)
 	take("admin", &s.Admin, from.Admin)
+	take("admin-cert", &s.AdminCert, from.AdminCert)
+	take("admin-key", &s.AdminKey, from.AdminKey)
 	take("signing", &s.Signing, from.Signing)
 	take("encryption", &s.Encryption, from.Encryption)
 	take("capacity", &s.Capacity, from.Capacity)

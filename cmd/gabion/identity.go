@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"gabion/auth"
 	"gabion/auth/domain"
@@ -13,6 +14,7 @@ import (
 // identity is who may come in, and what that is worth.
 type identity struct {
 	acceptor *auth.Acceptor
+	tickets  *auth.Acceptor // Kerberos alone, for the admin listener; nil without a keytab
 	roles    *auth.Roles
 	names    *auth.Names
 	// verify goes the way of a domain client's logon; nil without a keytab.
@@ -35,7 +37,13 @@ func (a *array) openIdentity(server string) (*identity, error) {
 			return nil, fmt.Errorf("--keytab: %w", err)
 		}
 		config := kerberos.Config{Keytab: keys, Realm: a.Realm, RC4: a.KerberosRC4, Machine: a.users.Machine()}
+		if a.Admin != "" {
+			// One acceptor, and so one replay cache, for SMB and HTTP: the service's name in a ticket
+			// is not protected, its key is that of the account.
+			config.Services = append(slices.Clone(kerberos.DefaultServices), "HTTP")
+		}
 		mechs = auth.NewKerberos(kerberos.NewAcceptor(config), a.log)
+		id.tickets = auth.NewAcceptor(mechs...).UseRoles(id.roles)
 		member := &domain.Member{Keytab: keys, Realm: a.Realm}
 		directory := domain.NewDirectory(member)
 		id.names.Directory, id.close = directory, directory.Close

@@ -50,7 +50,11 @@ func command() *cobra.Command {
 	if data == "" {
 		data = defaultData
 	}
-	root.PersistentFlags().String("data", data, "data directory of the server (GABION_DATA)")
+	flags := root.PersistentFlags()
+	flags.String("data", data, "data directory of the server (GABION_DATA)")
+	flags.String("server", os.Getenv("GABION_ADMIN"), "https://HOST:PORT of a server elsewhere (GABION_ADMIN)")
+	flags.String("token-file", os.Getenv("GABION_TOKEN_FILE"), "file of mode 0600 with the token for --server (GABION_TOKEN_FILE)")
+	flags.String("ca-file", os.Getenv("GABION_CA_FILE"), "certificates that --server's may be signed by (GABION_CA_FILE; default the system's)")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; see '%s --help'", err, c.CommandPath())
 	})

@@ -141,7 +141,12 @@ func (s settings) plan() (*plan, error) {
 		note(fmt.Errorf("--peer-listen: %q is not HOST:PORT", s.PeerListen))
 	}
 	if s.Admin != "" {
-		note(errors.New("--admin: this version answers administrators on DATA/admin.sock only"))
+		if _, _, err := net.SplitHostPort(s.Admin); err != nil {
+			note(fmt.Errorf("--admin: %q is not HOST:PORT", s.Admin))
+		}
+	}
+	if (s.AdminCert == "") != (s.AdminKey == "") {
+		note(errors.New("--admin-cert and --admin-key go together"))
 	}
 	switch {
 	case s.NTLM != ntlmDeny && s.NTLM != ntlmLocalUsers:
@@ -168,6 +173,8 @@ type array struct {
 	system   *admin.System
 	listener net.Listener
 	socket   net.Listener
+	remote   net.Listener // of --admin, nil without
+	gate     *admin.Gate
 	audit    *audit.File
 	tokens   *odx.Tokens
 	shadows  *shadow.Agent
@@ -196,6 +203,9 @@ func (p *plan) run(ctx context.Context) (err error) {
 	}
 	if a.socket, err = admin.ListenSocket(p.Data); err != nil {
 		return fmt.Errorf("admin socket: %w", err)
+	}
+	if err := a.openGate(); err != nil {
+		return fmt.Errorf("--admin: %w", err)
 	}
 	if first != "" {
 		a.greet(first)
@@ -282,6 +292,10 @@ func (a *array) openServer() error {
 		return err
 	}
 	keeper.Held = shares.Mounted
+	tokens, err := auth.OpenAPITokens(a.volume, nil)
+	if err != nil {
+		return err
+	}
 	timeouts := shadow.DefaultTimeouts
 	if a.TestMode {
 		timeouts.Short, timeouts.Long = testSequence, testSequence
@@ -299,7 +313,7 @@ func (a *array) openServer() error {
 		Server: a.srv, Volume: a.volume, Users: a.users, Shares: shares,
 		Roles: a.identity.roles, Names: a.identity.names, Verify: a.identity.authVerify,
 		Machines: machines, Versions: changer, Schedules: keeper, Disks: a.disks,
-		Tokens: a.tokens, Peers: a.peers,
+		Tokens: a.tokens, Peers: a.peers, APITokens: tokens,
 		Audit: auditor.Logger, SyncAudit: a.audit.Sync,
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Check:   a.check,
@@ -340,15 +354,20 @@ func (a *array) serve(ctx context.Context) error {
 	defer wg.Wait()
 	adminCtx, stopAdmin := context.WithCancel(context.Background())
 	defer stopAdmin()
-	errs := make(chan error, 2)
+	errs := make(chan error, 3)
 	wg.Go(func() { a.system.Schedules.Run(adminCtx) })
 	wg.Go(func() { errs <- admin.ServeSocket(adminCtx, a.socket, a.system) })
+	also := ""
+	if a.remote != nil {
+		wg.Go(func() { errs <- admin.ServeTLS(adminCtx, a.remote, a.system, a.gate) })
+		also = " admin=https://" + a.remote.Addr().String()
+	}
 	wg.Go(func() {
 		if err := a.srv.Serve(a.listener); !errors.Is(err, server.ErrClosed) {
 			errs <- err
 		}
 	})
-	fmt.Printf("gabion: ready smb=%s admin=unix:%s\n", a.listener.Addr(), filepath.Join(a.Data, admin.SocketName))
+	fmt.Printf("gabion: ready smb=%s admin=unix:%s%s\n", a.listener.Addr(), filepath.Join(a.Data, admin.SocketName), also)
 	select {
 	case <-ctx.Done():
 		return a.drain()
@@ -391,6 +410,9 @@ func (a *array) close() (err error) {
 	}
 	if a.peers != nil {
 		a.peers.Close()
+	}
+	if a.remote != nil {
+		a.remote.Close()
 	}
 	if a.identity != nil {
 		a.identity.close()

@@ -78,7 +78,18 @@ func verb(op *admin.Operation, word string) *cobra.Command {
 		},
 		RunE: func(c *cobra.Command, args []string) error { return call(c, op, positional, args) },
 	}
-	c.Flags().Bool("json", false, "print the result as JSON")
+	switch {
+	case op.Sends:
+		c.Flags().StringP("output", "o", "", "the file to write; without it standard output")
+		c.Flags().Bool("continue", false, "go on with the stream in the output file from where it broke")
+		c.Flags().Bool("progress", false, "show the progress also where standard error is no terminal")
+	case op.Takes:
+		c.Flags().StringP("input", "i", "", "the file to read; without it standard input")
+		c.Flags().Bool("progress", false, "show the progress also where standard error is no terminal")
+	}
+	if !op.Sends {
+		c.Flags().Bool("json", false, "print the result as JSON")
+	}
 	for _, p := range op.Params {
 		switch {
 		case p.Positional:
@@ -112,12 +123,19 @@ func call(c *cobra.Command, op *admin.Operation, positional []admin.Param, args 
 			return err
 		}
 	}
-	data, _ := c.Flags().GetString("data")
-	client, err := admin.Dial(data)
+	client, err := dial(c)
 	if err != nil {
 		return err
 	}
-	out, err := client.Do(c.Context(), op, values)
+	if op.Sends {
+		return receive(c, client, op, values)
+	}
+	var out json.RawMessage
+	if op.Takes {
+		out, err = send(c, client, op, values)
+	} else {
+		out, err = client.Do(c.Context(), op, values)
+	}
 	if err != nil {
 		return err
 	}
@@ -125,6 +143,24 @@ func call(c *cobra.Command, op *admin.Operation, positional []admin.Param, args 
 		return indented(c.OutOrStdout(), out)
 	}
 	return printResult(c.OutOrStdout(), out)
+}
+
+// dial finds the server: the one at --server, else the one of the data directory.
+func dial(c *cobra.Command) (*admin.Client, error) {
+	server, _ := c.Flags().GetString("server")
+	data, _ := c.Flags().GetString("data")
+	if server == "" || c.Flags().Changed("data") && !c.Flags().Changed("server") {
+		return admin.Dial(data)
+	}
+	token := ""
+	if file, _ := c.Flags().GetString("token-file"); file != "" {
+		var err error
+		if token, err = readSecret(file, "token"); err != nil {
+			return nil, fmt.Errorf("--token-file: %w", err)
+		}
+	}
+	ca, _ := c.Flags().GetString("ca-file")
+	return admin.DialURL(server, token, ca)
 }
 
 func flagValue(c *cobra.Command, p admin.Param, values map[string]any) error {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -44,29 +45,77 @@ func Handler(s *System) http.Handler {
 func serve(s *System, op *Operation, w http.ResponseWriter, r *http.Request) {
 	caller, _ := r.Context().Value(callerKey{}).(Caller)
 	values, err := parameters(op, r)
-	if err == nil {
-		var call *Call
-		if call, err = NewCall(op, caller, values); err == nil {
-			var result any
-			if err = s.authorise(op, call); err == nil {
-				result, err = op.Run(r.Context(), s, call)
-			}
-			if op.Mutates {
-				s.audit(op, call, err)
-			}
-			if err == nil {
-				reply(w, http.StatusOK, result)
-				return
-			}
-		}
+	if err != nil {
+		fail(w, err)
+		return
 	}
-	fail(w, err)
+	call, err := NewCall(op, caller, values)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	call.Body, call.Out = r.Body, &Output{w: w}
+	if op.Takes {
+		// The answer may come before the stream has ended.
+		_ = http.NewResponseController(w).EnableFullDuplex()
+	}
+	var result any
+	if err = s.authorise(op, call); err == nil {
+		result, err = op.Run(r.Context(), s, call)
+	}
+	if op.Mutates {
+		s.audit(op, call, err)
+	}
+	switch {
+	case err != nil && call.Out.begun:
+		panic(http.ErrAbortHandler) // the client notices that the stream has no end
+	case err != nil:
+		fail(w, err)
+		if op.Takes {
+			drain(w, r.Body)
+		}
+	case !op.Sends:
+		reply(w, http.StatusOK, result)
+	}
+}
+
+// drain reads on for a while what a client still sends, so that it reads the answer rather than
+// being cut off.
+func drain(w http.ResponseWriter, body io.Reader) {
+	c := http.NewResponseController(w)
+	_ = c.Flush()
+	_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_, _ = io.Copy(io.Discard, body)
+}
+
+// Output is the stream that an operation sends.
+type Output struct {
+	w     http.ResponseWriter
+	begun bool
+}
+
+// StreamType is the content type of the streams.
+const StreamType = "application/x-gabion-export"
+
+// totalHeader tells about how long a stream will be.
+const totalHeader = "Gabion-Total"
+
+// Announce tells about how many bytes will come; it is to be called ahead of Write.
+func (o *Output) Announce(n int64) { o.w.Header().Set(totalHeader, strconv.FormatInt(n, 10)) }
+
+func (o *Output) Write(p []byte) (int, error) {
+	if !o.begun {
+		o.begun = true
+		o.w.Header().Set("Content-Type", StreamType)
+		o.w.WriteHeader(http.StatusOK)
+	}
+	return o.w.Write(p)
 }
 
 // parameters collects what the path, the query and a JSON body name.
 func parameters(op *Operation, r *http.Request) (map[string]any, error) {
 	values := map[string]any{}
-	if r.Body != nil && r.Method != http.MethodGet {
+	if r.Body != nil && r.Method != http.MethodGet && !op.Takes {
 		body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 		if err != nil {
 			return nil, Errorf(http.StatusBadRequest, "reading the body: %v", err)

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -28,7 +29,10 @@ type Operation struct {
 	Summary string // one line, a sentence without a full stop
 	Example string // a command line that works
 	Params  []Param
-	Run     func(ctx context.Context, s *System, c *Call) (any, error)
+	// Sends says that the answer is a stream, written to Call.Out; Takes that the body is one,
+	// read from Call.Body. Parameters are in the query then.
+	Sends, Takes bool
+	Run          func(ctx context.Context, s *System, c *Call) (any, error)
 }
 
 // Param is one parameter of an operation. Positional ones become arguments of
@@ -69,6 +73,8 @@ type Caller struct {
 // Call carries the checked parameters of one call.
 type Call struct {
 	Caller Caller
+	Body   io.Reader // of an operation that takes a stream
+	Out    *Output   // of an operation that sends one
 	op     *Operation
 	values map[string]any
 }

@@ -37,6 +37,7 @@ type System struct {
 	Versions  *versions.Changer
 	Disks     *rsvd.Service
 	Schedules *schedule.Keeper
+	APITokens *auth.APITokens
 	Metrics   http.Handler // nil: none
 	// Verify tests the array's membership of a domain.
 	Verify func(ctx context.Context, host string) (any, error)
@@ -64,7 +65,23 @@ type CheckResult struct {
 // Operations is the table. Rows of one noun are together in the file of its name.
 func Operations() []Operation {
 	var all []Operation
-	for _, rows := range [][]Operation{statusOperations, shareOperations, userOperations, roleOperations, machineOperations, snapshotOperations, restoreOperations, scheduleOperations, sessionOperations, volumeOperations, tokenOperations, peerOperations, diskOperations} {
+	for _, rows := range [][]Operation{
+		statusOperations,
+		shareOperations,
+		userOperations,
+		roleOperations,
+		tokenOperations,
+		machineOperations,
+		snapshotOperations,
+		restoreOperations,
+		scheduleOperations,
+		transferOperations,
+		offloadOperations,
+		peerOperations,
+		diskOperations,
+		sessionOperations,
+		volumeOperations,
+	} {
 		all = append(all, rows...)
 	}
 	return all

@@ -25,7 +25,7 @@ func (x *importing) beginEntry(e *archive.Entry) error {
 	if err == nil {
 		x.node = n
 	}
-	again := x.r.Begin().From != archive.Mark{} && x.r.Begin().From.Entries == x.r.Mark().Entries
+	again := x.r.Mark().Entries < x.ours
 	switch e.Action {
 	case archive.Removed:
 		return x.remove(full)

@@ -21,6 +21,8 @@ type Export struct {
 	Snap   versions.Info
 	Base   *versions.Info // nil: everything
 	From   archive.Mark
+	// Announce, if not nil, is told about how many bytes the whole stream has before it begins.
+	Announce func(int64)
 }
 
 // begin describes the stream.
@@ -42,6 +44,9 @@ func (x *Export) Write(ctx context.Context, w io.Writer) error {
 	total := int64(0)
 	if err := x.walk(func(e *item) error { total += e.bytes(); return ctx.Err() }); err != nil {
 		return err
+	}
+	if x.Announce != nil {
+		x.Announce(total)
 	}
 	s := newSender(ctx, w)
 	err := s.json(archive.TypeBegin, x.begin(total))

@@ -45,6 +45,7 @@ var (
 type progress struct {
 	ID    string       `json:"id"`
 	Mark  archive.Mark `json:"mark"`
+	Begun bool         `json:"begun"` // the entry behind the mark is there already
 	Done  bool         `json:"done"`
 	View  uint64       `json:"view"`  // of the export's snapshot, on the volume it came from
 	From  string       `json:"from"`  // that volume
@@ -67,6 +68,7 @@ type importing struct {
 	ctx   context.Context
 	r     *Reader
 	state progress
+	ours  int64 // entries that an earlier try of the same stream made or began
 	bytes int64
 	since int64 // bytes written since the last record
 	pos   store.Pos
@@ -171,7 +173,9 @@ func (x *importing) frame(f *Frame) error {
 	case archive.TypeBegin:
 		return x.begin(f.Begin)
 	case archive.TypeEntry:
+		x.state.Begun = false
 		err = x.beginEntry(f.Entry)
+		x.state.Begun = err == nil
 	case archive.TypeStream:
 		err = x.beginStream(f.Stream)
 	case archive.TypeData:
@@ -180,6 +184,7 @@ func (x *importing) frame(f *Frame) error {
 		err = x.zero(f)
 	case archive.TypeEntryEnd:
 		err = x.endEntry()
+		x.state.Begun = false
 	}
 	if err != nil {
 		return err
@@ -206,8 +211,14 @@ func (x *importing) begin(b *archive.Begin) error {
 		}
 	}
 	x.closeEntry() // where the part before was cut
+	if same {
+		x.ours = max(x.ours, x.state.Mark.Entries)
+		if x.state.Begun {
+			x.ours = max(x.ours, x.state.Mark.Entries+1)
+		}
+	}
 	local := x.state.Local
-	x.state = progress{ID: b.ID, Mark: b.From, View: b.View, From: b.Volume, Local: local}
+	x.state = progress{ID: b.ID, Mark: b.From, Begun: same && x.state.Begun && b.From.Entries == x.state.Mark.Entries, View: b.View, From: b.Volume, Local: local}
 	return x.record()
 }
 

@@ -61,6 +61,10 @@ func (b *Book) Diff(t *vm.Target, from, to Side, fn func(FileDiff) error) error 
 			closeAll(x)
 			return err2
 		}
+		if x == nil && from.Snap != nil && !b.covers(from.Snap, p) || y == nil && to.Snap != nil && !b.covers(to.Snap, p) {
+			closeAll(x, y)
+			continue // nothing can be said about it
+		}
 		found = found || x != nil || y != nil
 		d := differ{b: b, from: from.view(), to: to.view(), fn: fn}
 		err = d.nodes(x, y, p.String())
@@ -73,6 +77,17 @@ func (b *Book) Diff(t *vm.Target, from, to Side, fn func(FileDiff) error) error 
 		return fmt.Errorf("%s: %w", t.Text, ErrNothing)
 	}
 	return nil
+}
+
+// covers reports whether a snapshot shows the folder of a place, so that what is not there was
+// not there.
+func (b *Book) covers(s *Info, p vm.Place) bool {
+	n, err := vm.Locate(b.Volume, s.Snapshot, vm.Clean(path.Dir("/"+p.Full)))
+	if err != nil {
+		return false
+	}
+	n.Close()
+	return true
 }
 
 func closeAll(list ...store.Node) {

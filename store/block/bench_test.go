@@ -71,6 +71,7 @@ func BenchmarkDurableWrite(b *testing.B) {
 			b.SetParallelism((writers + 1) / 2)
 			var seed atomic.Uint64
 			began, first := v.log.Stats().Syncs, v.log.Last()
+			used := cpu()
 			b.ResetTimer()
 			b.RunParallel(func(pb *testing.PB) {
 				r := rand.New(rand.NewPCG(seed.Add(1), 1))
@@ -87,6 +88,7 @@ func BenchmarkDurableWrite(b *testing.B) {
 					}
 				}
 			})
+			b.ReportMetric(float64(cpu()-used)/1e3/float64(b.N), "cpu-µs/op")
 			b.ReportMetric(float64(v.log.Last()-first)/float64(max(v.log.Stats().Syncs-began, 1)), "records/sync")
 		})
 	}

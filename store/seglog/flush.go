@@ -2,6 +2,7 @@ package seglog
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -68,6 +69,9 @@ func (l *Log) Wait(p Pos) error {
 // lead writes and syncs what is there and wakes who waited for it. Caller holds
 // mu, with leading set; mu is released meanwhile and leading passed on or cleared.
 func (l *Log) lead() {
+	if l.company > 1 {
+		l.gather()
+	}
 	b := l.next
 	l.flying, l.next = b, newBatch()
 	target, err := l.flush()
@@ -77,6 +81,7 @@ func (l *Log) lead() {
 	} else {
 		l.durable.Store(target)
 	}
+	l.company = b.waiters
 	close(b.done)
 	calls := l.due()
 	// Waiters that joined b.done's successor want another sync.
@@ -101,6 +106,24 @@ func (l *Log) lead() {
 		l.mu.Lock()
 	}
 }
+
+// gather lets run who is ready to: the waiters of the last sync were just woken, and what
+// they write next can still go with this one. Otherwise writers fall into two halves that wait
+// for each other's syncs. Caller holds mu, with leading set; mu is released meanwhile.
+func (l *Log) gather() {
+	for range maxGather {
+		before := l.last
+		l.mu.Unlock()
+		runtime.Gosched()
+		l.mu.Lock()
+		if l.last == before {
+			return
+		}
+	}
+}
+
+// maxGather bounds how often a leader steps back for others.
+const maxGather = 4
 
 // due takes the callbacks that can be called. Caller holds mu.
 func (l *Log) due() []call {

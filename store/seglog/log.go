@@ -55,6 +55,7 @@ type Log struct {
 	next    *batch // waits for the next sync
 	flying  *batch // waits for the running one, which reaches target
 	target  Pos
+	company int    // who waited for the last sync, besides its leader
 	calls   []call // OnDurable, in order of position
 	copied  sync.Cond
 	kick    chan struct{}

@@ -31,12 +31,14 @@ func (v *Volume) admit(n int64) error {
 // deletes and for the cleaner's output, and what a flush of the index may need.
 const reserveSlots = 4
 
-// limit is how many segments there may be, 0 for as many as the file system takes.
+// limit is how many segments there may be, 0 for as many as the file system takes. The
+// capacity counts data; headers of small groups take a little more.
 func (v *Volume) limit() int64 {
 	if v.opt.Capacity == 0 {
 		return 0
 	}
-	return (v.opt.Capacity+v.id.segmentSize-1)/v.id.segmentSize + 2*reserveSlots
+	n := (v.opt.Capacity + v.id.segmentSize - 1) / v.id.segmentSize
+	return n + n/32 + 2*reserveSlots
 }
 
 // available is how many segments could still be begun.
@@ -53,7 +55,7 @@ func (v *Volume) available() int64 {
 func (v *Volume) tight() bool { return v.available() <= reserveSlots }
 
 // slack is how many segments the cleaner keeps available.
-func (v *Volume) slack() int64 { return max(2*reserveSlots, v.limit()/32) }
+func (v *Volume) slack() int64 { return max(2*reserveSlots, v.limit()/128) }
 
 // pressed says that the cleaner should hurry.
 func (v *Volume) pressed() bool { return v.available() <= v.slack()*3/4 }

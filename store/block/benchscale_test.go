@@ -217,7 +217,7 @@ func (b *bench) clones(piece int64) {
 	}))
 	took := time.Since(at)
 	b.line("difference to a snapshot "+name+", 1 % changed", "in proportion to the change", took < limit, "%v for %d chunks of %d: %v each", took.Round(time.Millisecond), len(chunks), size/chunkSize, (took / time.Duration(max(1, len(chunks)))).Round(time.Microsecond))
-	timed("restore with 1 % changed", func() (store.Pos, error) { return v.Snapshots().Restore(n.ID(), snap.View) })
+	timed("restore with 1 % changed", func() (store.Pos, error) { return v.Snapshots().Restore([]store.FileID{n.ID()}, snap.View) })
 }
 
 // sharedCleaning cleans segments whose pieces many clones share, and such as nobody does.

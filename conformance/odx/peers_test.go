@@ -99,12 +99,11 @@ func TestSourceDiesMidway(t *testing.T) {
 	g, before := filled(t, to, "target", size, 2)
 	tok := token(t, f, 0, size)
 	dead := make(chan struct{})
-	var n, at uint64
-	var err error
+	at, err := Write(g, 0, 16<<20, 0, tok)
+	must(t, err)
+	go func() { a.Kill(); close(dead) }()
 	for at < size {
-		if at == 0 {
-			go func() { a.Kill(); close(dead) }()
-		}
+		var n uint64
 		n, err = Write(g, at, size-at, at, tok)
 		if err != nil {
 			break

@@ -36,7 +36,8 @@ type Class struct {
 	weightTag         int64 // virtual
 	now               int64 // virtual time of the flows among each other
 	flows             heap[*Flow]
-	count             int // queued requests
+	count             int // queued requests, and what they are together
+	units, bytes      uint64
 	at                [orders]int
 }
 
@@ -49,7 +50,8 @@ func (c *Class) Owes(now int64) bool { return c.eligible() > now }
 // Queued is how many requests wait.
 func (c *Class) Queued() int { return c.count }
 
-func (c *Class) weight() int64 {
+// Weight is the class's part of what is left, relative to others.
+func (c *Class) Weight() int64 {
 	switch w := c.rates.Weight; {
 	case w == 0:
 		return DefaultWeight
@@ -74,6 +76,18 @@ func (c *Class) key(o order) int64 {
 
 func (c *Class) place(o order) *int { return &c.at[o] }
 
+func (c *Class) put(r *Request) {
+	c.count++
+	c.units += uint64(r.Units)
+	c.bytes += uint64(r.Bytes)
+}
+
+func (c *Class) take(r *Request) {
+	c.count--
+	c.units -= uint64(r.Units)
+	c.bytes -= uint64(r.Bytes)
+}
+
 // wake prepares the tags of a class that had nothing queued.
 func (c *Class) wake(now int64) {
 	// Below 20 units a second the slack would be worth less than a unit, but let one go early.
@@ -93,7 +107,7 @@ func (c *Class) charge(now int64, r *Request, reserved bool) {
 	if reserved {
 		c.reserveTag = max(c.reserveTag, now-slack) + int64(r.Units)*second/int64(c.rates.Reservation)
 	}
-	c.weightTag += int64(r.Units) * weightScale / c.weight()
+	c.weightTag += int64(r.Units) * weightScale / c.Weight()
 }
 
 // perSecond is how long n take at a rate; n may be as large as a request in bytes.
@@ -162,11 +176,12 @@ func (f *Flow) Each(fn func(*Request)) {
 	}
 }
 
-// Request is one I/O. Who makes it sets Flow, Units and Bytes and leaves the rest alone.
+// Request is one I/O. Who makes it sets the exported fields and leaves the rest alone.
 type Request struct {
 	Flow  *Flow
 	Units uint32
 	Bytes uint32
+	Owner any // whose request it is
 
 	next, prev *Request
 	state      state
@@ -185,3 +200,15 @@ func (r *Request) Queued() bool { return r.state == stateQueued }
 
 // Served reports whether the request has a place in the device.
 func (r *Request) Served() bool { return r.state == stateServed }
+
+// Delay is how long the requests that wait will take to go at the class's limit.
+func (c *Class) Delay(now int64) int64 {
+	d := max(c.eligible()-now, 0)
+	if c.rates.Limit > 0 {
+		d += int64(c.units) * second / int64(c.rates.Limit)
+	}
+	if c.rates.Bandwidth > 0 {
+		d = max(d, max(c.bandTag-now, 0)+perSecond(int64(c.bytes), int64(c.rates.Bandwidth)))
+	}
+	return d
+}

@@ -9,6 +9,7 @@ type Scheduler struct {
 	serving int // requests that have a place in the device
 	queued  int
 	rootTag int64 // nothing is served before, at a known rate
+	open    bool  // nothing waits any more
 	virtual int64 // weight tag of what was served last by weight
 
 	ready    heap[*Class] // by weight
@@ -58,6 +59,16 @@ func (s *Scheduler) SetRates(now int64, c *Class, rates Rates) {
 	}
 }
 
+// Open ends the scheduling: all that waits, and all that arrives later, goes at once.
+func (s *Scheduler) Open(now int64) {
+	s.open, s.rate, s.rootTag = true, 0, 0
+	for s.waiting.len() > 0 {
+		c := s.waiting.min()
+		s.waiting.remove(c)
+		s.ready.push(c)
+	}
+}
+
 // Join puts a flow into a class, with what it has queued.
 func (s *Scheduler) Join(now int64, f *Flow, c *Class) {
 	old := f.class
@@ -69,11 +80,11 @@ func (s *Scheduler) Join(now int64, f *Flow, c *Class) {
 		return
 	}
 	old.flows.remove(f)
-	if old.count -= f.count; old.count == 0 {
+	was := c.count
+	f.Each(func(r *Request) { old.take(r); c.put(r) })
+	if old.count == 0 {
 		s.leave(old)
 	}
-	was := c.count
-	c.count += f.count
 	f.start = c.now
 	c.flows.push(f)
 	if was == 0 {
@@ -89,7 +100,7 @@ func (s *Scheduler) Arrive(now int64, r *Request) bool {
 	s.promote(now)
 	if c.count == 0 {
 		s.wake(now, c)
-		if s.ready.len() == 0 && s.free(now) && c.eligible() <= now {
+		if s.ready.len() == 0 && s.free(now) && (c.eligible() <= now || s.open) {
 			f.start = max(f.start, c.now)
 			s.serve(now, c, r, false)
 			return true
@@ -102,7 +113,7 @@ func (s *Scheduler) Arrive(now int64, r *Request) bool {
 		c.flows.push(f)
 	}
 	s.queued++
-	if c.count++; c.count == 1 {
+	if c.put(r); c.count == 1 {
 		s.enter(now, c)
 	}
 	return false
@@ -125,7 +136,7 @@ func (s *Scheduler) Next(now int64) *Request {
 	r := f.head
 	f.unlink(r)
 	s.queued--
-	c.count--
+	c.take(r)
 	s.serve(now, c, r, reserved)
 	if f.count == 0 {
 		c.flows.remove(f)
@@ -135,7 +146,7 @@ func (s *Scheduler) Next(now int64) *Request {
 	switch {
 	case c.count == 0:
 		s.leave(c)
-	case c.eligible() > now:
+	case c.eligible() > now && !s.open:
 		s.leave(c)
 		s.waiting.push(c)
 	default:
@@ -158,7 +169,7 @@ func (s *Scheduler) Cancel(r *Request) bool {
 	if f.count == 0 {
 		c.flows.remove(f)
 	}
-	if c.count--; c.count == 0 {
+	if c.take(r); c.count == 0 {
 		s.leave(c)
 	}
 	return true
@@ -185,7 +196,9 @@ func (s *Scheduler) Wake() (int64, bool) {
 }
 
 // free reports whether the device can take a request.
-func (s *Scheduler) free(now int64) bool { return s.serving < s.depth && s.rootTag <= now }
+func (s *Scheduler) free(now int64) bool {
+	return s.open || s.serving < s.depth && s.rootTag <= now
+}
 
 // promote makes classes ready whose limit no longer holds them.
 func (s *Scheduler) promote(now int64) {
@@ -204,7 +217,7 @@ func (s *Scheduler) wake(now int64, c *Class) {
 
 // enter puts a class that has requests where it belongs.
 func (s *Scheduler) enter(now int64, c *Class) {
-	if c.eligible() > now {
+	if c.eligible() > now && !s.open {
 		s.waiting.push(c)
 		return
 	}

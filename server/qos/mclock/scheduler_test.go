@@ -360,3 +360,27 @@ func BenchmarkRequest(b *testing.B) {
 		})
 	}
 }
+
+// A server that goes down answers what it has read.
+func TestOpenLetsEverythingGo(t *testing.T) {
+	s := New(1, 1)
+	class, f := new(Class), new(Flow)
+	s.SetRates(1, class, Rates{Limit: 1})
+	s.Join(1, f, class)
+	rs := make([]Request, 100)
+	for i := range rs {
+		rs[i] = Request{Flow: f, Units: 1000}
+		if s.Arrive(1, &rs[i]) != (i == 0) {
+			t.Fatal(i)
+		}
+	}
+	s.Open(2)
+	for i := 1; i < len(rs); i++ {
+		if s.Next(2) != &rs[i] {
+			t.Fatalf("request %d waits", i)
+		}
+	}
+	if late := (&Request{Flow: f, Units: 1}); !s.Arrive(2, late) {
+		t.Error("one that comes later waits")
+	}
+}

@@ -3,7 +3,6 @@ package mclock
 import (
 	"math/rand/v2"
 	"time"
-	"unsafe"
 )
 
 // world is a scheduler before a device in virtual time: the device serves rate units a second,
@@ -38,6 +37,12 @@ type arrival struct {
 	of *client
 }
 
+func newArrival(c *client) *arrival {
+	a := &arrival{of: c, Request: Request{Flow: &c.Flow, Units: c.units, Bytes: c.units * 8192}}
+	a.Owner = a
+	return a
+}
+
 func newWorld(seed uint64, depth int, capacity, speed uint64) *world {
 	return &world{Scheduler: New(depth, capacity), rng: rand.New(rand.NewPCG(seed, 7)), speed: speed,
 		base: int64(50 * time.Microsecond), late: int64(2 * time.Millisecond), now: int64(time.Hour)}
@@ -46,8 +51,7 @@ func newWorld(seed uint64, depth int, capacity, speed uint64) *world {
 func (w *world) add(c *client, class *Class) {
 	w.Join(w.now, &c.Flow, class)
 	for range c.depth {
-		a := &arrival{of: c, Request: Request{Flow: &c.Flow, Units: c.units, Bytes: c.units * 8192}}
-		w.events.push(event{w.now + w.rng.Int64N(int64(5*time.Millisecond)), a})
+		w.events.push(event{w.now + w.rng.Int64N(int64(5*time.Millisecond)), newArrival(c)})
 	}
 }
 
@@ -55,7 +59,7 @@ func (w *world) add(c *client, class *Class) {
 func (w *world) resume(c *client) {
 	c.off = false
 	for range c.depth {
-		w.events.push(event{w.now, &arrival{of: c, Request: Request{Flow: &c.Flow, Units: c.units, Bytes: c.units * 8192}}})
+		w.events.push(event{w.now, newArrival(c)})
 	}
 }
 
@@ -88,7 +92,7 @@ func (w *world) run(d time.Duration) {
 
 func (w *world) pump() {
 	for r := w.Next(w.now); r != nil; r = w.Next(w.now) {
-		w.begin((*arrival)(unsafe.Pointer(r))) // its first field
+		w.begin(r.Owner.(*arrival))
 	}
 	if at, ok := w.Wake(); ok && (w.armed == 0 || at < w.armed) {
 		w.armed = at

@@ -65,11 +65,12 @@ var (
 
 // The phases of a request tell who goes on with its chain. While the handler runs, the
 // goroutine that runs the chain does; once the handler has returned without having
-// answered, whoever calls finish.
+// answered, whoever calls finish, or lets it go on with what waited for its turn.
 const (
 	phaseHandling = iota
 	phaseLeft
 	phaseFinished
+	phaseAdmitted // it waited for its turn, which has come
 )
 
 // newChain takes over buf, whose data is a message that begins with a header.
@@ -102,6 +103,9 @@ func (ch *chain) run(onReader bool) {
 	defer ch.conn.recovered(ch)
 	r := &ch.req
 	for {
+		if r.phase.CompareAndSwap(phaseAdmitted, phaseHandling) {
+			ch.begun = true
+		}
 		if !ch.begun {
 			if ch.rest == nil {
 				ch.send()
@@ -120,7 +124,11 @@ func (ch *chain) run(onReader bool) {
 				return
 			}
 			ch.begun = false
-			r.row.handle(r)
+			if r.then != nil {
+				r.admitted()
+			} else {
+				r.row.handle(r)
+			}
 			if r.phase.CompareAndSwap(phaseHandling, phaseLeft) {
 				return
 			}
@@ -160,6 +168,7 @@ func (ch *chain) begin() bool {
 	if int(r.hdr.Command) < len(commands) {
 		r.row = &commands[r.hdr.Command]
 		ch.conn.server.metrics.requests[r.hdr.Command].Inc()
+		r.stamp()
 		return r.admit()
 	}
 	// [MS-SMB2] 3.3.5.2.6 closes the connection. Deviation: inside a compound Windows

@@ -13,6 +13,7 @@ import (
 	"gabion/odx"
 	"gabion/protocol/dtyp"
 	"gabion/rsvd"
+	"gabion/server/qos"
 )
 
 // Config is all that a Server is told. The zero value of a field means its default;
@@ -47,6 +48,10 @@ type Config struct {
 	// SharedDisks serves shared virtual disks on shares that say so; nil makes one
 	// with the defaults.
 	SharedDisks *rsvd.Service
+
+	// QoS schedules what moves payload, and answers FSCTL_STORAGE_QOS_CONTROL; nil: nothing
+	// waits for its turn.
+	QoS *qos.Service
 
 	// Roles are looked at for those held on a share or a folder; nil: there are none.
 	// What somebody is on the whole array, Auth has said already.
@@ -244,6 +249,9 @@ func (c *Config) validate(memory int64) error {
 	}
 	if c.MaxDialect == 0 {
 		c.MaxDialect = Dialect311
+	}
+	if c.Capabilities = c.Capabilities.Without(CapStorageQoS); c.QoS != nil {
+		c.Capabilities = c.Capabilities.With(CapStorageQoS)
 	}
 	if c.SharedDisks == nil {
 		c.SharedDisks = rsvd.New(rsvd.Options{})

@@ -267,6 +267,7 @@ func (c *conn) recovered(ch *chain) {
 		// left to the garbage collector, because nobody knows who else has it.
 		if r := &ch.req; !r.claim() {
 			c.server.budget.give(r.charge)
+			r.unpace()
 			r.uncount()
 			c.forget(r)
 		}

@@ -208,9 +208,11 @@ func symlinkError(at *object.Reparse) ([]byte, bool) {
 // opened is "Successful Open Initialization".
 func (c *creation) opened(f *file, res *object.CreateResult) {
 	f.obj, f.action = res.Open, smb2.CreateAction(res.Action)
+	f.bind(c.r.owner())
 	o, status := c.r.newOpen(f, 0)
 	if status != ntstatus.Success {
 		if !c.orphan(f, res) {
+			f.unbind()
 			res.Open.Close()
 		}
 		c.end()

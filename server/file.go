@@ -7,6 +7,7 @@ import (
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
 	"gabion/server/object"
+	"gabion/server/qos"
 	"gabion/store"
 )
 
@@ -31,6 +32,8 @@ type file struct {
 	recovered  bool   // made from a record
 
 	recorded, forgotten bool // guarded by Server.recordMu
+
+	binding *qos.Binding // to a flow; nil for a directory, or when nothing is scheduled
 
 	mu       sync.Mutex
 	current  *open           // nil while disconnected; guarded by mu
@@ -93,6 +96,7 @@ func (f *file) nowAnswered() {
 // Close implements LocalOpen: [MS-SMB2] 3.3.4.17.
 func (f *file) Close(why Reason) {
 	f.server.durables.remove(f)
+	f.unbind()
 	// Between the two steps another open may take the place of this one, which then must not
 	// come back after a crash. A deletion that is due must.
 	var forgotten store.Pos

@@ -69,6 +69,21 @@ func ioctl(r *request) {
 		r.fail(status)
 		return
 	}
+	if n := r.moved(&req); n > 0 {
+		r.paced(n, ioctlPaced)
+		return
+	}
+	row.handle(r, &req)
+}
+
+// ioctlPaced is the rest of an IOCTL that moves payload, when its turn has come.
+func ioctlPaced(r *request) {
+	var req smb2.IoctlRequest
+	if req.Decode(r.msg) != nil {
+		r.fail(ntstatus.InvalidParameter)
+		return
+	}
+	row := fsctls[fscc.FSCTL(req.CtlCode)]
 	row.handle(r, &req)
 }
 

@@ -107,10 +107,18 @@ func (o *open) end(then func()) bool {
 	o.mu.Unlock()
 	o.session.dropOpen(o)
 	o.conn.server.opens.remove(o)
+	o.unqueueAll()
 	if then != nil {
 		then()
 	}
 	return true
+}
+
+// hasEnded reports whether no request finds the open any more.
+func (o *open) hasEnded() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ended
 }
 
 // verifySequence is [MS-SMB2] 3.3.5.2.10 for one request; mutates says that it is

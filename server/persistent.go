@@ -239,6 +239,9 @@ func (s *Server) recoverOpen(vol store.Volume, key string, value []byte) error {
 			return status
 		}
 	}
+	if f.bind(rec.State.Durable.Owner); f.binding != nil {
+		f.binding.Restore(rec.Flow)
+	}
 	s.durables.add(f)
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	wire "gabion/protocol/rsvd"
 	"gabion/protocol/smb2"
 	"gabion/server/object"
+	"gabion/server/qos"
 )
 
 // openRecord is what survives of an open: the object store's part and what file knows.
@@ -22,6 +23,7 @@ type openRecord struct {
 	AppVersion *smb2.AppInstanceVersion
 	State      object.OpenState
 	Disk       *diskRecord
+	Flow       *qos.Association
 }
 
 // recordVersion is the first byte of a record; another one is of another version of this
@@ -72,6 +74,27 @@ func (rec *openRecord) fields(c *recordCodec) {
 		}
 		diskFields(c, rec.Disk)
 	}
+	if c.reads && len(c.b) == 0 {
+		return // older than flows
+	}
+	if has := rec.Flow != nil; c.bool(&has) {
+		if rec.Flow == nil {
+			rec.Flow = new(qos.Association)
+		}
+		flowFields(c, rec.Flow)
+	}
+}
+
+// flowFields are those of the flow that a host has associated the open with.
+func flowFields(c *recordCodec, a *qos.Association) {
+	c.guid(&a.Flow)
+	c.guid(&a.Policy)
+	c.guid(&a.Initiator)
+	c.uint64(&a.Limit)
+	c.uint64(&a.Reservation)
+	c.uint64(&a.Bandwidth)
+	c.string(&a.Name)
+	c.string(&a.Node)
 }
 
 // diskFields are those of a shared virtual disk.
@@ -282,6 +305,9 @@ func (f *file) encode(state object.OpenState) []byte {
 	}
 	if f.disk != nil {
 		rec.Disk = f.disk.record()
+	}
+	if f.binding != nil {
+		rec.Flow = f.binding.Association()
 	}
 	return rec.append(make([]byte, 0, 256+len(rec.Name)+len(state.Path)))
 }

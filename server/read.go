@@ -25,6 +25,17 @@ func read(r *request) {
 		r.fail(status)
 		return
 	}
+	r.paced(int(req.Length), readPaced)
+}
+
+// readPaced is the rest of READ, when its turn has come.
+func readPaced(r *request) {
+	var req smb2.ReadRequest
+	if err := req.Decode(r.msg); err != nil {
+		r.fail(ntstatus.InvalidParameter)
+		return
+	}
+	f := r.file()
 	if f.disk != nil && r.readDisk(&req, f) {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
+	"gabion/server/qos"
 )
 
 // request is one SMB2 message of a client [MS-SMB2] 3.3.1.13, from its arrival until
@@ -37,6 +38,11 @@ type request struct {
 	charge int // credits consumed
 
 	phase atomic.Uint32 // who goes on with the chain, see chain.run
+
+	// For requests that take their turn, see paced.
+	decoded int64 // by the clock of qos
+	ticket  qos.Ticket
+	then    func(*request) // what waits for it
 
 	// mu orders finish and pend, which may come at once from two goroutines.
 	mu      sync.Mutex
@@ -137,6 +143,7 @@ func (r *request) finish(status ntstatus.Status, body []byte) {
 	r.reply.charge = r.charge
 	r.chain.answered(r, status)
 	r.mu.Unlock()
+	r.unpace()
 	if r.phase.Swap(phaseFinished) == phaseLeft {
 		r.chain.resume()
 	}

@@ -190,6 +190,24 @@ func (c *conn) bound() {
 	})
 }
 
+// roundTrip is the transport's estimate of the way to the client and back, 0 if it has none.
+func (c *conn) roundTrip() (d time.Duration) {
+	sc, ok := c.net.(syscall.Conn)
+	if !ok {
+		return 0
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	raw.Control(func(fd uintptr) {
+		if i, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			d = time.Duration(i.Rtt) * time.Microsecond
+		}
+	})
+	return d
+}
+
 // addrPort is the address of a TCP end point; other transports have none.
 func addrPort(a net.Addr) netip.AddrPort {
 	if t, ok := a.(*net.TCPAddr); ok {
@@ -364,6 +382,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		l.Close()
 	}
 	s.mu.Unlock()
+	if s.cfg.QoS != nil {
+		s.cfg.QoS.Drain()
+	}
 	for _, c := range s.allConns() {
 		c.drain()
 	}

@@ -23,6 +23,17 @@ func write(r *request) {
 		r.fail(status)
 		return
 	}
+	r.paced(len(req.Data), writePaced)
+}
+
+// writePaced is the rest of WRITE, when its turn has come.
+func writePaced(r *request) {
+	var req smb2.WriteRequest
+	if err := req.Decode(r.msg); err != nil {
+		r.fail(ntstatus.InvalidParameter)
+		return
+	}
+	f := r.file()
 	if f.disk != nil && r.writeDisk(&req, f) {
 		return
 	}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
+
+	"gabion/server/qos"
 )
 
 const (
@@ -36,6 +38,10 @@ type settings struct {
 	Keytab      string   `toml:"keytab"`
 	NTLM        string   `toml:"ntlm"`
 	KerberosRC4 bool     `toml:"kerberos-rc4"`
+	QoS         string   `toml:"qos"`
+	QoSCapacity int64    `toml:"qos-capacity"`
+	QoSDepth    int64    `toml:"qos-depth"`
+	QoSBase     string   `toml:"qos-base"`
 	LogLevel    string   `toml:"log-level"`
 	PeerListen  string   `toml:"peer-listen"`
 	VHDLogNames bool     `toml:"shared-vhdx-log-names"`
@@ -61,6 +67,10 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.BoolVar(&s.VHDLogNames, "shared-vhdx-log-names", false, "let hosts name the log of a shared disk's change tracking, as those did that are older than the rule against it")
 	f.StringArrayVar(&s.Interface, "interface", nil, "ADDRESS|NETWORK|ADAPTER[,speed=25G][,no-rss] that clients may open further channels to (may be repeated; default all addresses)")
 	f.StringVar(&s.PeerListen, "peer-listen", "", "HOST:PORT for other arrays (gabion peer add), which fetch from here what their clients hold offload tokens for")
+	f.StringVar(&s.QoS, "qos", "on", "on, or off: storage QoS")
+	f.Int64Var(&s.QoSCapacity, "qos-capacity", 0, "what the array can do in normalised I/O per second; more is held back to keep latency low (default: measured, nothing is held back)")
+	f.Int64Var(&s.QoSDepth, "qos-depth", qos.DefaultDepth, "requests worked on at a time; the others wait where they can be overtaken")
+	f.StringVar(&s.QoSBase, "qos-base", "8K", "what counts as one normalised I/O")
 	f.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
 }
 
@@ -102,6 +112,15 @@ func (s *settings) load(file string, f *pflag.FlagSet) error {
 	take("ntlm", &s.NTLM, from.NTLM)
 	take("log-level", &s.LogLevel, from.LogLevel)
 	take("peer-listen", &s.PeerListen, from.PeerListen)
+	take("qos", &s.QoS, from.QoS)
+	take("qos-base", &s.QoSBase, from.QoSBase)
+	number := func(name string, to *int64, v int64) {
+		if meta.IsDefined(name) && !f.Changed(name) {
+			*to = v
+		}
+	}
+	number("qos-capacity", &s.QoSCapacity, from.QoSCapacity)
+	number("qos-depth", &s.QoSDepth, from.QoSDepth)
 	if meta.IsDefined("kerberos-rc4") && !f.Changed("kerberos-rc4") {
 		s.KerberosRC4 = from.KerberosRC4
 	}

@@ -58,6 +58,31 @@ func printObject(w io.Writer, fields []field) error {
 	return tw.Flush()
 }
 
+// printSections prints one object whose lists become tables of their own below the rest.
+func printSections(w io.Writer, out json.RawMessage) error {
+	v, err := ordered(json.NewDecoder(bytes.NewReader(out)))
+	if err != nil {
+		return err
+	}
+	fields, ok := v.([]field)
+	if !ok {
+		return printResult(w, out)
+	}
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, f := range fields {
+		if _, list := f.value.([]any); !list {
+			fmt.Fprintf(tw, "%s\t%s\n", f.name, text(f.value))
+		}
+	}
+	for _, f := range fields {
+		if rows, list := f.value.([]any); list && len(rows) > 0 {
+			fmt.Fprintf(tw, "\n%s\n", strings.ToUpper(strings.ReplaceAll(f.name, "_", " ")))
+			printTable(tw, rows)
+		}
+	}
+	return tw.Flush()
+}
+
 func printTable(w io.Writer, rows []any) {
 	for i, r := range rows {
 		fields, ok := r.([]field)

@@ -27,6 +27,7 @@ import (
 	"gabion/server/admin"
 	"gabion/server/audit"
 	"gabion/server/object"
+	"gabion/server/qos"
 	"gabion/server/rpc"
 	"gabion/server/schedule"
 	"gabion/server/shadow"
@@ -109,6 +110,8 @@ func (s settings) plan() (*plan, error) {
 		p.capacity, err = admin.ParseSize(s.Capacity)
 		note(err)
 	}
+	_, err = s.qosOptions()
+	note(err)
 	shares := s.Share
 	if len(shares) == 0 {
 		shares = []string{"vms,ca"}
@@ -170,6 +173,7 @@ type array struct {
 	identity *identity
 	srv      *server.Server
 	disks    *rsvd.Service
+	qos      *qos.Service // nil: switched off
 	system   *admin.System
 	listener net.Listener
 	socket   net.Listener
@@ -242,6 +246,9 @@ func (a *array) openServer() error {
 	if err := a.openTokens(registry); err != nil {
 		return err
 	}
+	if err := a.openQoS(registry); err != nil {
+		return err
+	}
 	a.disks = rsvd.New(rsvd.Options{AcceptLogNames: a.VHDLogNames})
 	var offered func() []server.Interface
 	if len(a.interfaces) > 0 {
@@ -258,6 +265,7 @@ func (a *array) openServer() error {
 		Auth: server.Accepting(a.identity.acceptor), Roles: a.identity.roles, Audit: auditor,
 		Pipes:       pipes,
 		SharedDisks: a.disks,
+		QoS:         a.qos,
 		Log:         a.log,
 		Metrics:     registry,
 		Interfaces:  offered,
@@ -310,7 +318,7 @@ func (a *array) openServer() error {
 	}
 	a.system = &admin.System{
 		Version: version, Started: started, Listen: a.listener.Addr().String(),
-		Server: a.srv, Volume: a.volume, Users: a.users, Shares: shares,
+		Server: a.srv, Volume: a.volume, QoS: a.qos, Users: a.users, Shares: shares,
 		Roles: a.identity.roles, Names: a.identity.names, Verify: a.identity.authVerify,
 		Machines: machines, Versions: changer, Schedules: keeper, Disks: a.disks,
 		Tokens: a.tokens, Peers: a.peers, APITokens: tokens,
@@ -404,6 +412,9 @@ func (a *array) close() (err error) {
 	}
 	if a.shadows != nil {
 		a.shadows.Close()
+	}
+	if a.qos != nil {
+		a.qos.Close()
 	}
 	if a.socket != nil {
 		a.socket.Close()

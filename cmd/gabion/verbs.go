@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -90,6 +91,9 @@ func verb(op *admin.Operation, word string) *cobra.Command {
 	if !op.Sends {
 		c.Flags().Bool("json", false, "print the result as JSON")
 	}
+	if op.Live {
+		c.Flags().Duration("every", time.Second, "how often to show it anew; 0 shows it once, as output that is no terminal does by default")
+	}
 	for _, p := range op.Params {
 		switch {
 		case p.Positional:
@@ -130,6 +134,17 @@ func call(c *cobra.Command, op *admin.Operation, positional []admin.Param, args 
 	if op.Sends {
 		return receive(c, client, op, values)
 	}
+	show := printResult
+	if asJSON, _ := c.Flags().GetBool("json"); asJSON {
+		show = indented
+	} else if op.Live {
+		show = printSections
+	}
+	if op.Live && (c.Flags().Changed("every") || isTerminal(c.OutOrStdout())) {
+		if every, _ := c.Flags().GetDuration("every"); every > 0 {
+			return live(c, client, op, values, every, show)
+		}
+	}
 	var out json.RawMessage
 	if op.Takes {
 		out, err = send(c, client, op, values)
@@ -139,10 +154,13 @@ func call(c *cobra.Command, op *admin.Operation, positional []admin.Param, args 
 	if err != nil {
 		return err
 	}
-	if asJSON, _ := c.Flags().GetBool("json"); asJSON {
-		return indented(c.OutOrStdout(), out)
-	}
-	return printResult(c.OutOrStdout(), out)
+	return show(c.OutOrStdout(), out)
+}
+
+// isTerminal reports whether somebody may be looking.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // dial finds the server: the one at --server, else the one of the data directory.

@@ -26,6 +26,7 @@ type Operation struct {
 	// what System.may allows, no more.
 	Scoped  bool
 	Mutates bool   // audited, and refused to read-only callers
+	Live    bool   // the command line shows it again and again
 	Summary string // one line, a sentence without a full stop
 	Example string // a command line that works
 	Params  []Param

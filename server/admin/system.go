@@ -11,6 +11,7 @@ import (
 	arrays "gabion/odx/peer"
 	"gabion/rsvd"
 	"gabion/server"
+	"gabion/server/qos"
 	"gabion/server/schedule"
 	"gabion/server/versions"
 	"gabion/server/vm"
@@ -30,6 +31,7 @@ type System struct {
 	Shares  *ShareBook
 	Tokens  *odx.Tokens
 	Peers   *arrays.Link
+	QoS     *qos.Service // nil: switched off
 	Audit   *slog.Logger
 	// SyncAudit makes what was written to the audit log durable; nil where that is not a file.
 	SyncAudit func() error
@@ -71,6 +73,7 @@ func Operations() []Operation {
 		userOperations,
 		roleOperations,
 		tokenOperations,
+		qosOperations,
 		machineOperations,
 		snapshotOperations,
 		restoreOperations,

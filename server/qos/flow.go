@@ -229,9 +229,9 @@ func (c *class) limited() bool {
 // Association is what has to be remembered of an open over a restart.
 type Association struct {
 	Flow, Policy, Initiator dtyp.GUID
-	Limit, Reservation      uint64 `json:",omitempty"`
-	Bandwidth               uint64 `json:",omitempty"`
-	Name, Node              string `json:",omitempty"`
+	Limit, Reservation      uint64
+	Bandwidth               uint64
+	Name, Node              string
 }
 
 // Association returns the open's association with a flow, nil if there is none.
@@ -258,4 +258,18 @@ func (b *Binding) Restore(a *Association) {
 	f.Policy, f.Initiator, f.Name, f.Node = a.Policy, a.Initiator, a.Name, a.Node
 	f.Inline = Numbers{Minimum: a.Reservation, Maximum: a.Limit, Bandwidth: a.Bandwidth}
 	s.classify(f)
+}
+
+// Waiting lists the owners of the requests that wait in the open's flow, those of other opens
+// among them.
+func (b *Binding) Waiting() (owners []Owner) {
+	f := b.flow.Load()
+	if f == nil {
+		return nil
+	}
+	e := &b.service.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	f.queue.Each(func(r *mclock.Request) { owners = append(owners, r.Owner.(*Ticket).owner) })
+	return owners
 }

@@ -149,6 +149,9 @@ func (s *Service) AddPolicy(p Policy) (Policy, error) {
 	if p.ID.IsZero() {
 		p.ID = dtyp.NewGUID()
 	}
+	if p.Weight == 0 {
+		p.Weight = mclock.DefaultWeight
+	}
 	if err := p.validate(); err != nil {
 		return p, err
 	}

@@ -359,6 +359,13 @@ func (c *checker) data(id chunkID, m, last *chunkMap) error {
 	if c.how.SkipData {
 		return nil
 	}
+	n := 0
+	for i := range m.pieces {
+		if p := &m.pieces[i]; p.stored() {
+			n += int(p.end()-p.block) * blockSize
+		}
+	}
+	c.v.takeTurn(n, c.v.dead)
 	buf := blocks.Get().(*[blockSize]byte)
 	defer blocks.Put(buf)
 	for i := range m.pieces {

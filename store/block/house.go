@@ -79,6 +79,7 @@ func (h *house) start() {
 	h.done = make(chan struct{})
 	go func() {
 		defer close(h.done)
+		owes := 0 // bytes that the last step moved
 		for {
 			select {
 			case <-h.quit:
@@ -92,8 +93,10 @@ func (h *house) start() {
 					return
 				default:
 				}
-				began := time.Now()
+				h.v.takeTurn(max(owes, sectorSize), h.quit)
+				began, moved := time.Now(), h.v.wrote.moved.Load()
 				more, err := h.v.Step()
+				owes = int(h.v.wrote.moved.Load() - moved)
 				if err != nil && h.v.check() == nil {
 					h.v.out.Error("background work failed", "error", err)
 				}
@@ -104,6 +107,17 @@ func (h *house) start() {
 			}
 		}
 	}()
+}
+
+// TakeTurns has background work (cleaning, making clones real, verifying) ask turn before each
+// of its steps, unless room is short: turn returns when it may go on, or when stop is closed.
+func (v *Volume) TakeTurns(turn func(bytes int, stop <-chan struct{})) { v.turn.Store(&turn) }
+
+// takeTurn waits until it is the turn of background work that moves n bytes.
+func (v *Volume) takeTurn(n int, stop <-chan struct{}) {
+	if turn := v.turn.Load(); turn != nil && n > 0 && !v.pressed() {
+		(*turn)(n, stop)
+	}
 }
 
 // rest leaves the machine to the foreground between steps, the longer the less

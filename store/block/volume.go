@@ -57,6 +57,7 @@ type Volume struct {
 
 	disk    disk
 	work    house
+	turn    atomic.Pointer[func(bytes int, stop <-chan struct{})] // see TakeTurns
 	cleaner cleaner
 	few     int                                 // chunks that a change may touch one by one
 	eager   bool                                // tests: clean whenever there is garbage

@@ -28,7 +28,7 @@ type openRecord struct {
 
 // recordVersion is the first byte of a record; another one is of another version of this
 // program and not understood.
-const recordVersion = 1
+const recordVersion = 2
 
 var errRecord = errors.New("not a record of a persistent open")
 
@@ -73,9 +73,6 @@ func (rec *openRecord) fields(c *recordCodec) {
 			rec.Disk = new(diskRecord)
 		}
 		diskFields(c, rec.Disk)
-	}
-	if c.reads && len(c.b) == 0 {
-		return // older than flows
 	}
 	if has := rec.Flow != nil; c.bool(&has) {
 		if rec.Flow == nil {

@@ -10,6 +10,7 @@ import (
 	wire "gabion/protocol/rsvd"
 	"gabion/protocol/smb2"
 	"gabion/server/object"
+	"gabion/server/qos"
 	"gabion/store"
 	"gabion/store/memvol"
 )
@@ -24,6 +25,8 @@ func sampleRecords() []openRecord {
 				Grant:         &object.GrantState{Lease: true, Key: dtyp.GUID{3}, V2: true, Epoch: 9, Held: 7, Breaking: true, To: 3, Required: 1},
 				Locks:         []object.LockRange{{Off: 1, Len: 2, Exclusive: true}, {Off: 1 << 63, Len: 1}},
 				LockSequences: []object.LockSequence{{Index: 64, Number: 15}}}},
+		{Flow: &qos.Association{}},
+		{Flow: &qos.Association{Flow: dtyp.GUID{1}, Policy: dtyp.GUID{2}, Initiator: dtyp.GUID{3}, Limit: 4, Reservation: 5, Bandwidth: 6, Name: "vm", Node: "host"}},
 		{Disk: &diskRecord{}},
 		{Disk: &diskRecord{Context: []byte{1, 2}, Target: &wire.TargetSpecifier{Namespace: 1, SnapshotType: 2, SnapshotID: dtyp.GUID{3}}, Sense: []byte{4}}},
 	}

@@ -1,6 +1,11 @@
 package rsvd
 
-import "gabion/protocol/ntstatus"
+import (
+	"slices"
+
+	"gabion/protocol/ntstatus"
+	"gabion/rsvd/scsi"
+)
 
 // Waiting is a request that waits for the gate of its disk: a snapshot holds the disk
 // still. It ends when the gate opens, by Cancel, or with its open.
@@ -8,6 +13,7 @@ type Waiting struct {
 	o      *Open
 	retry  func(*Waiting)
 	refuse func(ntstatus.Status)
+	abort  func() // ends it with TASK ABORTED; nil for what is no task
 }
 
 // Cancel ends the request with STATUS_CANCELLED unless it no longer waits.
@@ -108,7 +114,7 @@ func (d *disk) exit(o *Open) {
 // passing runs a request that needs the gate open: at once, or later as a Waiting,
 // which is returned. w is that of an earlier attempt. run returns what is to be done
 // outside of the gate.
-func (o *Open) passing(w *Waiting, run func() (then func()), refuse func(ntstatus.Status)) *Waiting {
+func (o *Open) passing(w *Waiting, run func() (then func()), refuse func(ntstatus.Status), abort func()) *Waiting {
 	d := o.disk
 	for {
 		switch d.enter(o) {
@@ -124,12 +130,31 @@ func (o *Open) passing(w *Waiting, run func() (then func()), refuse func(ntstatu
 			return nil
 		}
 		if w == nil {
-			w = &Waiting{o: o, refuse: refuse}
-			w.retry = func(w *Waiting) { o.passing(w, run, refuse) }
+			w = &Waiting{o: o, refuse: refuse, abort: abort}
+			w.retry = func(w *Waiting) { o.passing(w, run, refuse, abort) }
 		}
 		if d.park(w) {
 			return w
 		}
+	}
+}
+
+// abort ends the waiting tasks of initiators: PREEMPT AND ABORT.
+func (d *disk) abort(of []scsi.Initiator) {
+	d.mu.Lock()
+	var ended, others []*Waiting
+	for _, w := range d.parked {
+		if w.abort != nil && slices.Contains(of, w.o.initiator) {
+			ended = append(ended, w)
+		} else {
+			others = append(others, w)
+		}
+	}
+	d.parked = others
+	d.mu.Unlock()
+	d.aborted.Add(int64(len(ended)))
+	for _, w := range ended {
+		w.abort()
 	}
 }
 

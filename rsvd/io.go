@@ -76,6 +76,9 @@ func (o *Open) keep(e senseError) ntstatus.Status {
 // bytes that [MS-RSVD] 3.2.5.3 gives.
 var noInitiator = senseError{srb: wire.SrbAborted, status: scsi.CheckCondition, sense: [wire.SenseSize]byte{0: 0xF0, 7: 0x0A}}
 
+// taskAborted is what a READ or WRITE ends with that PREEMPT AND ABORT has ended.
+var taskAborted = senseError{srb: wire.SrbAborted, status: scsi.TaskAborted}
+
 func stored(s scsi.Sense) senseError {
 	e := senseError{srb: wire.SrbError, status: scsi.CheckCondition}
 	s.AppendTo(e.sense[:0])
@@ -111,7 +114,7 @@ func (o *Open) Read(p []byte, off uint64, done func(int, ntstatus.Status)) *Wait
 		return o.passing(nil, func() func() {
 			n, status := o.read(p, int64(off))
 			return func() { done(n, status) }
-		}, func(s ntstatus.Status) { done(0, s) })
+		}, func(s ntstatus.Status) { done(0, s) }, func() { done(0, o.keep(taskAborted)) })
 	}
 	n, status := o.read(p, int64(off))
 	o.disk.exit(o)
@@ -157,7 +160,7 @@ func (o *Open) Write(p []byte, off uint64, done func(store.Pos, ntstatus.Status)
 		return o.passing(nil, func() func() {
 			pos, status := o.write(p, int64(off))
 			return func() { done(pos, status) }
-		}, func(s ntstatus.Status) { done(0, s) })
+		}, func(s ntstatus.Status) { done(0, s) }, func() { done(0, o.keep(taskAborted)) })
 	}
 	pos, status := o.write(p, int64(off))
 	o.disk.exit(o)

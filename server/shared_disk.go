@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"strings"
 
 	"gabion/protocol/dtyp"
@@ -62,7 +63,7 @@ func (c *creation) sharedDisk() bool {
 	if !is {
 		return true
 	}
-	d := &diskRequest{context: c.ctx.svhdx, virtual: true}
+	d := &diskRequest{context: bytes.Clone(c.ctx.svhdx), virtual: true} // it outlives the request
 	if d.context == nil {
 		d.target = targetSpecifier(c.ctx.ea)
 		if d.target == nil {

@@ -282,6 +282,7 @@ func TestCommandsOnADisk(t *testing.T) {
 	for code, want := range map[fscc.FSCTL]ntstatus.Status{
 		fscc.FsctlSetZeroData: ntstatus.InvalidDeviceRequest, fscc.FsctlSetSparse: ntstatus.InvalidDeviceRequest,
 		fscc.FsctlSrvRequestResumeKey: ntstatus.InvalidDeviceRequest, fscc.FsctlFileLevelTrim: ntstatus.InvalidDeviceRequest,
+		fscc.FsctlOffloadRead: ntstatus.OffloadReadFileNotSupported, fscc.FsctlOffloadWrite: ntstatus.OffloadWriteFileNotSupported,
 	} {
 		_, err := d.Ioctl(uint32(code), make([]byte, 16), 64)
 		a.is(code.String(), err, want)

@@ -12,6 +12,7 @@ func modePages() []struct {
 	caching[0], caching[1], caching[2] = 0x08, 18, writeCache
 	control := make([]byte, 12)
 	control[0], control[1], control[3] = 0x0A, 10, unrestrictedReordering
+	control[5] = 0x40                   // TAS: what another initiator aborts ends with TASK ABORTED
 	control[8], control[9] = 0xFF, 0xFF // busy timeout: unlimited
 	exceptions := make([]byte, 12)
 	exceptions[0], exceptions[1] = 0x1C, 10

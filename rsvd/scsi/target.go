@@ -46,6 +46,9 @@ type Config struct {
 	Record Record
 	// Save logs a record and returns its position without waiting for the disk.
 	Save func(Record) (store.Pos, error)
+	// Abort, if set, ends the commands of initiators that have been handed to the unit's
+	// owner but not to the unit, with TASK ABORTED.
+	Abort func([]Initiator)
 }
 
 // Target is one logical unit.
@@ -53,6 +56,7 @@ type Target struct {
 	disk Disk
 	id   Identity
 	save func(Record) (store.Pos, error)
+	end  func([]Initiator) // Config.Abort
 
 	changes sync.Mutex // serialises changes of reservations; held over save
 
@@ -65,7 +69,7 @@ type Target struct {
 
 // New returns the target of a disk in the state that cfg.Record tells.
 func New(cfg Config) *Target {
-	t := &Target{disk: cfg.Disk, id: cfg.Identity, save: cfg.Save, state: cfg.Record.State, attention: attentions{}}
+	t := &Target{disk: cfg.Disk, id: cfg.Identity, save: cfg.Save, end: cfg.Abort, state: cfg.Record.State, attention: attentions{}}
 	t.attention.raise(cfg.Record.Attentions)
 	t.running.prev, t.running.next = &t.running, &t.running
 	return t
@@ -255,13 +259,16 @@ func (t *Target) persistentReserveOut(r Request, done func(Result)) {
 		done(Result{Status: CheckCondition, Sense: WriteError})
 		return
 	}
+	t.changes.Unlock()
 	res.Pos = pos
+	if len(out.Abort) > 0 && t.end != nil {
+		t.end(out.Abort)
+	}
 	t.mu.Lock()
 	wait := t.await(func() { done(res) }, func(k *Ticket) bool {
 		return contains(out.Abort, k.initiator) || !next.Permits(k.initiator, k.access)
 	})
 	t.mu.Unlock()
-	t.changes.Unlock()
 	if !wait {
 		done(res)
 	}

@@ -1,7 +1,8 @@
 """The conformance ratchet: run smbtorture against gabion as table.tsv says.
 
 usage: run.sh [options]
-  --sample N [--seed S]  only N of the tests that must pass, chosen by S
+  --sample N [--seed S]  only N of the tests that must pass, or 1/N for a part of
+                         them, chosen by S
   --passing              only the tests that must pass
   --mode MODE            signed or encrypted: as the table says, but with every
                          session signed, or encrypted
@@ -222,8 +223,10 @@ class Run:
             return [r for r in rows if re.search(self.args.only, r.test)]
         if self.args.sample or self.args.passing:
             rows = [r for r in rows if r.status == "pass"]
-        if self.args.sample and self.args.sample < len(rows):
-            rows = random.Random(self.args.seed).sample(rows, self.args.sample)
+        if self.args.sample:
+            part = self.args.sample.split("/")
+            n = len(rows) // int(part[1]) if part[1:] else int(part[0])
+            rows = random.Random(self.args.seed).sample(rows, min(n, len(rows)))
         return rows
 
     def home(self, path, home, rows):
@@ -343,7 +346,7 @@ def readme(rows):
 
 def main():
     p = argparse.ArgumentParser(usage=__doc__, add_help=True)
-    p.add_argument("--sample", type=int)
+    p.add_argument("--sample")
     p.add_argument("--seed", default="0")
     p.add_argument("--passing", action="store_true")
     p.add_argument("--only")

@@ -316,6 +316,8 @@ func withoutOpen(msg []byte) bool {
 }
 
 // echo answers ECHO [MS-SMB2] 3.3.5.17.
+var emptyEcho = &smb2.Empty{Of: smb2.CommandEcho}
+
 func echo(r *request) {
-	r.ok(&smb2.Empty{Of: smb2.CommandEcho})
+	r.ok(emptyEcho)
 }

@@ -75,6 +75,7 @@ func (r *request) validateListing(req *smb2.QueryDirectoryRequest, class fscc.Fi
 // setEntry fills in what the directory classes show. FileIndex means nothing where entries
 // have no fixed place: a listing is resumed where it stopped, not by number (note 410).
 func setEntry(to *fscc.DirectoryEntry, e *object.DirEntry) {
+	short := object.AppendShortName(to.ShortName[:0], e.Name)
 	*to = fscc.DirectoryEntry{
 		CreationTime:   e.CreationTime,
 		LastAccessTime: e.LastAccessTime,
@@ -87,7 +88,7 @@ func setEntry(to *fscc.DirectoryEntry, e *object.DirEntry) {
 		ReparseTag:     e.ReparseTag,
 		FileID:         uint64(e.ID),
 		FileIndex:      uint32(e.ID),
-		ShortName:      object.ShortName(e.Name),
+		ShortName:      short,
 		Name:           e.Name,
 	}
 	binary.LittleEndian.PutUint64(to.FileID128[:], uint64(e.ID))

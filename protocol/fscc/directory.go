@@ -17,7 +17,7 @@ type DirectoryEntry struct {
 	ReparseTag     uint32 // meaningful if FileAttributes has REPARSE_POINT
 	FileID         uint64
 	FileID128      [16]byte
-	ShortName      string // 8.3 name, at most 12 code units, or ""
+	ShortName      []byte // 8.3 name in UTF-8, at most 12 code units, or nothing
 	Name           string
 }
 
@@ -129,9 +129,9 @@ func (l *DirectoryList) appendTail(b []byte, e *DirectoryEntry) []byte {
 	if y.id128 != 0 {
 		copy(at(y.id128), e.FileID128[:])
 	}
-	if y.shortName != 0 && e.ShortName != "" {
+	if y.shortName != 0 && len(e.ShortName) > 0 {
 		var short [24]byte
-		n := copy(short[:], dtyp.AppendUTF16(make([]byte, 0, 48), e.ShortName))
+		n := copy(short[:], dtyp.AppendUTF16(make([]byte, 0, 48), string(e.ShortName)))
 		at(y.shortName)[0] = byte(n)
 		copy(at(y.shortName+2), short[:n])
 	}
@@ -184,6 +184,6 @@ func (e *DirectoryEntry) decodeFixed(b []byte, y *dirLayout) {
 	}
 	if y.shortName != 0 {
 		n := min(int(b[y.shortName])&^1, 24)
-		e.ShortName = dtyp.DecodeUTF16(b[y.shortName+2 : y.shortName+2+n])
+		e.ShortName = []byte(dtyp.DecodeUTF16(b[y.shortName+2 : y.shortName+2+n]))
 	}
 }

@@ -115,7 +115,7 @@ func TestDirectoryEntriesFitTheirLimit(t *testing.T) {
 			}
 			added := 0
 			for _, n := range []string{"a", "bb.txt", "ç", "long name.vhdx"} {
-				if !l.Add(&DirectoryEntry{Name: n, FileID: uint64(added) + 7, ShortName: "S~1", FileAttributes: 0x20, EaSize: 5}) {
+				if !l.Add(&DirectoryEntry{Name: n, FileID: uint64(added) + 7, ShortName: []byte("S~1"), FileAttributes: 0x20, EaSize: 5}) {
 					break
 				}
 				added++
@@ -164,7 +164,7 @@ func TestReparsePointsShowTheirTag(t *testing.T) {
 func FuzzDirectory(f *testing.F) {
 	for i, class := range directoryClasses {
 		l, _ := NewDirectoryList(nil, 1000, class)
-		l.Add(&DirectoryEntry{Name: "a.txt", ShortName: "A.TXT"})
+		l.Add(&DirectoryEntry{Name: "a.txt", ShortName: []byte("A.TXT")})
 		l.Add(&DirectoryEntry{Name: "b"})
 		f.Add(uint8(i), l.Bytes())
 	}
@@ -182,7 +182,7 @@ func FuzzDirectory(f *testing.F) {
 		}
 		i := 0
 		err = DecodeDirectory(class, l.Bytes(), func(e *DirectoryEntry) error {
-			if *e != first[i] {
+			if !reflect.DeepEqual(*e, first[i]) {
 				t.Fatalf("%v: %+v became %+v", class, first[i], *e)
 			}
 			i++

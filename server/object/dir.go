@@ -18,7 +18,8 @@ type DirQuery struct {
 	Single  bool   // SMB2_RETURN_SINGLE_ENTRY
 }
 
-// DirEntry is one entry: FileAttributes as clients see them; "." and ".." first.
+// DirEntry is one entry: FileAttributes as clients see them; "." and ".." first. It is
+// valid until the callback returns.
 type DirEntry struct{ store.Entry }
 
 // scan is the state of an enumeration: Open.QueryPattern and Open.QueryLastEntry.
@@ -31,10 +32,14 @@ type scan struct {
 	ended   bool
 	ahead   []store.Entry // read but not returned yet
 	buf     []store.Entry
+	entry   DirEntry // what nextEntry returned
 }
 
 // readAhead is how many entries one call to the store asks for.
 const readAhead = 128
+
+// scanBuffers are taken for a scan and given back at its end.
+var scanBuffers = sync.Pool{New: func() any { return new([readAhead]store.Entry) }}
 
 // ReadDir calls emit for each further entry that matches, until it returns
 // false, which means "did not fit": that entry comes again with the next query.
@@ -148,7 +153,8 @@ func (o *Open) nextEntry() (*DirEntry, ntstatus.Status) {
 		}
 		e := &s.ahead[0]
 		if s.pattern.Match(e.Name) && o.maySee(e) {
-			d := &DirEntry{Entry: *e}
+			d := &s.entry
+			d.Entry = *e
 			d.FileAttributes = visibleAttributes(&e.Attr)
 			d.ID = clientID(o.file.view, e.ID)
 			return d, ntstatus.Success
@@ -161,7 +167,15 @@ func (o *Open) nextEntry() (*DirEntry, ntstatus.Status) {
 func (o *Open) fill() ntstatus.Status {
 	s := &o.scan
 	if s.ended {
+		if s.buf != nil {
+			clear(s.buf)
+			scanBuffers.Put((*[readAhead]store.Entry)(s.buf[:readAhead]))
+			s.buf = nil
+		}
 		return ntstatus.Success
+	}
+	if s.buf == nil {
+		s.buf = scanBuffers.Get().(*[readAhead]store.Entry)[:]
 	}
 	var err error
 	s.buf, err = o.tree.vol.store.ReadDir(o.file.node, s.after, readAhead, s.buf[:0])
@@ -202,7 +216,8 @@ func (o *Open) dot(name string) (*DirEntry, ntstatus.Status) {
 	}
 	a.FileAttributes = visibleAttributes(&a)
 	a.ID = clientID(o.file.view, a.ID)
-	return &DirEntry{store.Entry{Name: name, Attr: a}}, ntstatus.Success
+	o.scan.entry.Entry = store.Entry{Name: name, Attr: a}
+	return &o.scan.entry, ntstatus.Success
 }
 
 // maySee is access-based enumeration: entries the user may not read stay hidden.

@@ -65,13 +65,15 @@ func shortHash(name string) uint64 {
 }
 
 // ShortName is the 8.3 name shown beside name in a listing, "" if name is one itself.
-func ShortName(name string) string {
+func ShortName(name string) string { return string(AppendShortName(make([]byte, 0, 12), name)) }
+
+// AppendShortName appends ShortName to b.
+func AppendShortName(b []byte, name string) []byte {
 	if name == "." || name == ".." || is8dot3(name) {
-		return ""
+		return b
 	}
 	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	n := shortHash(name)
-	b := make([]byte, 0, 12)
 	b = appendShort(b, name, 1)
 	for range 5 {
 		b = append(b, digits[n%36])
@@ -86,7 +88,7 @@ func ShortName(name string) string {
 			b = b[:at-1]
 		}
 	}
-	return string(b)
+	return b
 }
 
 // appendShort appends up to n characters of s that an 8.3 name may have.

@@ -13,6 +13,10 @@ import (
 
 // parseGMT reads an @GMT- token ([MS-SMB2] 2.2.32.2: "@GMT-YYYY.MM.DD-HH.MM.SS").
 func parseGMT(s string) (dtyp.Filetime, bool) {
+	// Every component of every path comes here.
+	if !strings.HasPrefix(s, "@GMT-") {
+		return 0, false
+	}
 	t, err := time.Parse("@GMT-2006.01.02-15.04.05", s)
 	if err != nil {
 		return 0, false

@@ -156,13 +156,20 @@ func (e *entry) encode(b []byte) []byte {
 	return e.attrs.encode(b, &attrs{})
 }
 
-// decode is eachField spelled out: listings decode every entry.
 func (e *entry) decode(b []byte) error {
+	name, err := e.decodeUnnamed(b)
+	e.name = string(name)
+	return err
+}
+
+// decodeUnnamed is decode, but returns the name as a part of b; it is eachField spelled
+// out: listings decode every entry.
+func (e *entry) decodeUnnamed(b []byte) (name []byte, err error) {
 	for len(b) > 0 {
 		id := b[0]
 		v, n := binary.Uvarint(b[1:])
 		if n <= 0 {
-			return errFields
+			return nil, errFields
 		}
 		b = b[1+n:]
 		switch {
@@ -171,15 +178,15 @@ func (e *entry) decode(b []byte) error {
 		case id < bytesField:
 			e.take(id, v)
 		case v > uint64(len(b)):
-			return errFields
+			return nil, errFields
 		default:
 			if id == fName {
-				e.name = string(b[:v])
+				name = b[:v]
 			}
 			b = b[v:]
 		}
 	}
-	return nil
+	return name, nil
 }
 
 func (e *entry) public() store.Entry { return store.Entry{Name: e.name, Attr: e.attrs.public(e.id)} }

@@ -205,11 +205,16 @@ func (v *Volume) ReadDir(dir store.Node, after string, max int, to []store.Entry
 		from = nameKey(nil, d.id, v.up(after))
 		from[len(from)-1] = 1
 	}
+	// All names are parts of one string.
+	names, ends, first := make([]byte, 0, 32*min(max, 128)), make([]int, 0, min(max, 128)), len(to)
 	err = v.scanVersions(prefix, from, maxVersion(d.view), func(_ []byte, f found) (bool, error) {
 		var e entry
-		if err := e.decode(f.value); err != nil {
+		name, err := e.decodeUnnamed(f.value)
+		if err != nil {
 			return false, err
 		}
+		names = append(names, name...)
+		ends = append(ends, len(names))
 		if err := v.freshen(&e, d.view); err != nil {
 			return false, err
 		}
@@ -217,6 +222,11 @@ func (v *Volume) ReadDir(dir store.Node, after string, max int, to []store.Entry
 		max--
 		return max > 0, nil
 	})
+	all, begin := string(names), 0
+	for i := range to[first:] {
+		to[first+i].Name = all[begin:ends[i]]
+		begin = ends[i]
+	}
 	return to, err
 }
 

@@ -39,7 +39,9 @@ type message struct {
 }
 
 var rows = []row{
-	{"ECHO", 4000, func(*line) []message { return []message{{command: smb2.CommandEcho, body: &smb2.Empty{Of: smb2.CommandEcho}}} }, 0.2, 64},
+	{"ECHO", 4000, func(*line) []message {
+		return []message{{command: smb2.CommandEcho, body: &smb2.Empty{Of: smb2.CommandEcho}}}
+	}, 0.2, 64},
 	{"READ 4 KiB", 4000, func(l *line) []message {
 		return []message{{command: smb2.CommandRead, body: &smb2.ReadRequest{FileID: l.file, Length: 4096, Offset: 64 << 10}}}
 	}, 0.2, 64},
@@ -48,16 +50,16 @@ var rows = []row{
 	}, 0.2, 64},
 	{"WRITE 4 KiB", 4000, func(l *line) []message {
 		return []message{{command: smb2.CommandWrite, body: &smb2.WriteRequest{FileID: l.file, Offset: 8192, Data: make([]byte, 4096)}}}
-	}, 0.2, 64},
+	}, 1.3, 64},
 	{"CREATE and CLOSE", 2000, func(l *line) []message {
 		return []message{{command: smb2.CommandCreate, body: l.openFile()}, {command: smb2.CommandClose, related: true, body: &smb2.CloseRequest{FileID: smb2.AnyFileID}}}
-	}, 0.2, 64},
+	}, 31, 4400},
 	{"QUERY_DIRECTORY of 100", 1000, func(l *line) []message {
 		return []message{{command: smb2.CommandCreate, body: client.OpenDirectory("dir")},
 			{command: smb2.CommandQueryDirectory, related: true, body: &smb2.QueryDirectoryRequest{
 				FileID: smb2.AnyFileID, FileInformationClass: uint8(fscc.FileIDBothDirectoryInformation), FileName: []byte{'*', 0}, OutputBufferLength: 64 << 10}},
 			{command: smb2.CommandClose, related: true, body: &smb2.CloseRequest{FileID: smb2.AnyFileID}}}
-	}, 0.2, 64},
+	}, 43, 12000},
 }
 
 func TestCostOfRequests(t *testing.T) {

@@ -3,6 +3,7 @@ package block
 import (
 	"bytes"
 	"encoding/binary"
+	"sync"
 
 	"gabion/store"
 	"gabion/store/seglog"
@@ -20,6 +21,12 @@ type plan struct {
 	packers []*packer
 	lazy    []*pending // pending clones that the change makes
 	above   uint64     // their version
+	edit    []piece    // scratch of flush
+
+	// Most changes are of one chunk, by few pieces: what they need is here.
+	first  planned
+	units  [4]unit
+	single [4]*planned
 }
 
 // planned is a locked chunk with the pieces that will be put into it.
@@ -38,15 +45,21 @@ type unit struct {
 
 func newPlan(s *stream) *plan { return newPlanIn(s, newChange()) }
 
+var plans = sync.Pool{New: func() any { return new(plan) }}
+
 // newPlanIn begins a plan that is part of a larger change.
 func newPlanIn(s *stream, c *change) *plan {
-	return &plan{s: s, c: c, limit: s.n.v.log.MaxPayload()}
+	p := plans.Get().(*plan)
+	p.s, p.c, p.limit = s, c, s.n.v.log.MaxPayload()
+	p.chunks, p.first.units = p.single[:0], p.units[:0]
+	return p
 }
 
-// free releases locks and memory, committed or not.
+// free releases locks and memory, committed or not. The plan must not be used any more.
 func (p *plan) free() {
+	c := p.c
 	p.release()
-	p.c.free()
+	c.free()
 }
 
 // release is free for a plan that is part of a larger change.
@@ -61,6 +74,8 @@ func (p *plan) release() {
 	for _, k := range p.packers {
 		packers.Put(k)
 	}
+	*p = plan{edit: p.edit[:0]}
+	plans.Put(p)
 }
 
 // lock takes a chunk into the plan.
@@ -72,7 +87,11 @@ func (p *plan) lock(i uint32) (*planned, error) {
 	cc := &p.s.n.v.chunks
 	ck := cc.get(p.s.chunkID(i))
 	ck.mu.Lock()
-	pl := &planned{ck: ck}
+	pl := &p.first
+	if len(p.chunks) > 0 {
+		pl = &planned{}
+	}
+	pl.ck = ck
 	p.chunks = append(p.chunks, pl)
 	if err := cc.load(ck); err != nil {
 		return nil, p.s.corrupt(i, 0, chunkSize, err)
@@ -138,12 +157,12 @@ func (p *plan) flush() {
 		p.c.pieces(editSet, at(body, pl.label), true, m.pieces, func(q *piece) []uint32 { return m.crc[q.block:] })
 		p.c.mark(pl.label, body)
 	} else {
-		ps := make([]piece, 0, 4)
-		for _, u := range pl.units[pl.done:] {
-			ps = append(ps, u.piece)
+		p.edit = p.edit[:0]
+		for i := range pl.units[pl.done:] {
+			p.edit = append(p.edit, pl.units[pl.done+i].piece)
 		}
 		i := pl.done
-		p.c.pieces(editMerge, at(body, pl.label), false, ps, func(*piece) []uint32 {
+		p.c.pieces(editMerge, at(body, pl.label), false, p.edit, func(*piece) []uint32 {
 			i++
 			return pl.units[i-1].crc
 		})

@@ -13,22 +13,35 @@ import (
 func isNotFound(err error) bool { return errors.Is(err, store.ErrNotFound) }
 
 // admit is passed ahead of every change, before its locks: it refuses a stopped
-// volume, waits while the log's buffer is full, and keeps data (n bytes) out of
-// the segments that deletes, the cleaner and metadata need.
+// volume, waits while the log's buffer is full, and keeps what adds something (n bytes, at
+// least one for names and the like) out of the segments that deletes, the cleaner and
+// changes in place need.
 func (v *Volume) admit(n int64) error {
 	if err := v.check(); err != nil {
 		return err
 	}
-	if n > 0 && v.tight() {
-		if err := v.makeRoom(); err != nil {
-			return err
+	if n > 0 {
+		if _, free := v.log.Counts(); free < logReserve {
+			v.log.Prepare() // ahead of data, lest that takes the last ones
 		}
+		if v.tight() {
+			if err := v.makeRoom(); err != nil {
+				return err
+			}
+		}
+	}
+	if v.reserve.starved.Load() && v.index.Metrics().MemTable.Count >= indexMemTables-1 {
+		return fmt.Errorf("%w: the index cannot be flushed", store.ErrNoSpace)
 	}
 	return v.stopError(v.log.Admit())
 }
 
-// reserveSlots are the segments that data may not take: one each for records of
-// deletes and for the cleaner's output, and what a flush of the index may need.
+// addsNames is what is admitted for a change that makes a name, a stream or a snapshot.
+const addsNames = 1
+
+// reserveSlots are the segments of a capacity that data may not take: one each for records of
+// deletes and for the cleaner's output, and what a flush of the index may need. On a
+// file system without space there are logReserve.
 const reserveSlots = 4
 
 // limit is how many segments there may be, 0 for as many as the file system takes. The
@@ -43,12 +56,15 @@ func (v *Volume) limit() int64 {
 
 // available is how many segments could still be begun.
 func (v *Volume) available() int64 {
-	limit := v.limit()
-	if limit == 0 {
-		return 1 << 40
+	n := int64(1 << 40)
+	used, free := v.log.Counts()
+	if limit := v.limit(); limit > 0 {
+		n = limit - int64(used)
 	}
-	used, _ := v.log.Counts()
-	return limit - int64(used)
+	if v.log.Short() {
+		n = min(n, int64(free)+reserveSlots-logReserve)
+	}
+	return n
 }
 
 // tight says that data must wait for the cleaner.
@@ -63,16 +79,14 @@ func (v *Volume) pressed() bool { return v.available() <= v.slack()*3/4 }
 // wantsCleaning says whether garbage has to be turned into segments. Without a
 // capacity it may be a third of what lives, or some segments.
 func (v *Volume) wantsCleaning() bool {
-	if v.eager {
+	if v.eager || v.available() < v.slack() {
 		return true
 	}
 	if v.limit() > 0 {
-		return v.available() < v.slack()
+		return false
 	}
 	used, _ := v.log.Counts()
-	v.space.mu.RLock()
-	live := v.space.live
-	v.space.mu.RUnlock()
+	live := v.space.living()
 	garbage := int64(used)*v.id.segmentSize - live
 	return garbage > max(live/3, 16*v.id.segmentSize)
 }
@@ -81,8 +95,12 @@ func (v *Volume) wantsCleaning() bool {
 // to the pace of the cleaner.
 func (v *Volume) makeRoom() error {
 	h := &v.work
+	if h.vain.same(v) {
+		return fmt.Errorf("%w: nothing left to clean", store.ErrNoSpace)
+	}
 	h.step.Lock()
 	defer h.step.Unlock()
+	v.log.Prepare() // there may be space again
 	flushed := false
 	for v.tight() {
 		more, err := v.stepLocked()
@@ -103,6 +121,7 @@ func (v *Volume) makeRoom() error {
 				flushed = false
 				continue
 			}
+			h.vain.note(v)
 			return fmt.Errorf("%w: nothing left to clean", store.ErrNoSpace)
 		}
 		// Retired segments wait for their records, others for the index to pass them.
@@ -110,12 +129,41 @@ func (v *Volume) makeRoom() error {
 			return err
 		}
 		if err := v.flushNow(); err != nil {
+			h.vain.note(v)
 			return err
 		}
 		v.releaseRetired()
 		flushed = true
 	}
 	return nil
+}
+
+// vain remembers how the volume stood when cleaning gained nothing, so that the many
+// writers of a full volume do not all try.
+type vain struct {
+	mu         sync.Mutex // guards the rest; a leaf
+	at         time.Time
+	live       int64
+	used, free int
+}
+
+func (x *vain) note(v *Volume) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.at, x.live = v.opt.Now(), v.space.living()
+	x.used, x.free = v.log.Counts()
+}
+
+// same reports whether nothing changed, and no second passed, since then.
+func (x *vain) same(v *Volume) bool {
+	if v.work.queued() {
+		return false
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	used, free := v.log.Counts()
+	since := v.opt.Now().Sub(x.at)
+	return used == x.used && free == x.free && v.space.living() == x.live && since >= 0 && since < time.Second
 }
 
 // trim gives free slots beyond what is soon used again back to the file system.
@@ -170,42 +218,39 @@ func (v *Volume) Space() store.Space {
 	s.mu.RLock()
 	sp := store.Space{Total: v.opt.Capacity, Used: s.live, SnapshotHeld: s.held}
 	s.mu.RUnlock()
-	if sp.Total > 0 {
-		sp.Free = max(0, sp.Total-sp.Used)
-		return sp
+	total, room := v.disk.usage(v)
+	if sp.Total == 0 {
+		sp.Total = total
 	}
-	sp.Total, sp.Free = v.disk.usage(v)
-	sp.Free = min(sp.Free, sp.Total)
+	sp.Free = max(0, min(sp.Total-sp.Used, room-sp.Used))
 	return sp
 }
 
 // disk remembers what the file system offers, which is too dear to ask for
 // every write.
 type disk struct {
-	mu          sync.Mutex // guards the rest
-	asked       time.Time
-	total, free int64
-	live        int64 // of the log when asked
+	mu    sync.Mutex // guards the rest
+	asked time.Time
+	total int64
+	room  int64 // what the log may hold: its segments and what it can still make
 }
 
 // unmeasured is the size of a file system that does not tell.
 const unmeasured = 1 << 50
 
-func (d *disk) usage(v *Volume) (total, free int64) {
-	v.space.mu.RLock()
-	live := v.space.live
-	v.space.mu.RUnlock()
+// usage returns the size of the file system and what the log may hold on it.
+func (d *disk) usage(v *Volume) (total, room int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if now := v.opt.Now(); d.asked.IsZero() || now.Sub(d.asked) > time.Second {
-		d.asked, d.live = now, live
-		du, err := v.opt.FS.GetDiskUsage(v.opt.Dir)
-		if err != nil {
-			d.total, d.free = unmeasured, unmeasured-live
-		} else {
-			_, slots := v.log.Counts()
-			d.total, d.free = int64(du.TotalBytes), int64(du.AvailBytes)+int64(slots)*v.id.segmentSize
+	if now := v.opt.Now(); d.asked.IsZero() || now.Sub(d.asked) > time.Second || now.Before(d.asked) {
+		d.asked = now
+		d.total, d.room = unmeasured, unmeasured
+		if du, err := v.opt.FS.GetDiskUsage(v.opt.Dir); err == nil {
+			used, free := v.log.Counts()
+			d.total = int64(du.TotalBytes)
+			// Not the reserve, nor a segment that is being filled for each stream of the log.
+			d.room = int64(du.AvailBytes) + int64(used+free-logReserve-2)*v.id.segmentSize
 		}
 	}
-	return d.total, max(0, d.free-max(0, live-d.live))
+	return d.total, max(0, d.room)
 }

@@ -16,8 +16,12 @@ const moveBytes = 1 << 20
 // maxRuns bounds the runs of a step, whose list must fit what Mover.Room leaves for it.
 const maxRuns = 500
 
-// maxUse is the share of a segment that may live for its cleaning to gain anything.
-const maxUse = 0.9
+// maxUse is the share of a segment that may live for its cleaning to gain anything. When
+// nothing else is to be had, it is enough that minDead of it died.
+const (
+	maxUse  = 0.9
+	minDead = 0.02
+)
 
 // cleaner is used by Step only, but for seq.
 type cleaner struct {
@@ -52,6 +56,11 @@ func (c *cleaner) step() (bool, error) {
 	if c.victim != nil && !c.v.space.has(c.victim.seq) {
 		c.victim, c.runs = nil, nil // it died on its own and was retired
 	}
+	if c.starts() && c.v.log.Short() {
+		if _, free := c.v.log.Counts(); free < logReserve {
+			return false, nil // the last segments are for records
+		}
+	}
 	if c.victim == nil {
 		v := c.v
 		g, err := c.choose()
@@ -79,6 +88,9 @@ func (c *cleaner) step() (bool, error) {
 	return true, nil
 }
 
+// starts reports whether the next move begins another segment.
+func (c *cleaner) starts() bool { return c.mover == nil || c.mover.Full() }
+
 func (s *space) has(seq uint64) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -101,13 +113,14 @@ func (c *cleaner) choose() (*segment, error) {
 	defer s.mu.RUnlock()
 	var best *segment
 	var most float64
+	tight := v.tight()
 	newest := v.log.LastSeq()
 	for _, g := range s.segs {
 		if g.seq == s.cur || g.seq == c.current() || !g.moved && g.seq >= before || g.live <= 0 {
 			continue
 		}
 		u := float64(g.live) / float64(v.id.segmentSize)
-		if u > maxUse {
+		if dead := float64(g.bytes-g.live) / float64(v.id.segmentSize); u > maxUse && !(tight && dead >= minDead) {
 			continue
 		}
 		if gain := (1 - u) * float64(newest-g.seq+1) / (1 + u); best == nil || gain > most {

@@ -19,8 +19,11 @@ type house struct {
 	flush   bool
 	retired []retired
 
+	vain vain
+
 	step     sync.Mutex // held during a step; guards the rest
 	removing *removal
+	squeezed uint64 // position that the index was last flushed for want of segments
 
 	kick chan struct{}
 	quit chan struct{}
@@ -70,6 +73,13 @@ func (h *house) wake(want) {
 	h.flush = true
 	h.mu.Unlock()
 	h.poke()
+}
+
+// queued reports whether something waits for its removal.
+func (h *house) queued() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.orphans)+len(h.doomed)+len(h.retired) > 0
 }
 
 func (h *house) start() {
@@ -152,7 +162,13 @@ func (v *Volume) stepLocked() (bool, error) {
 		return false, err
 	}
 	h := &v.work
+	if v.opt.Manual {
+		v.log.Prepare() // else its own background does
+	}
 	if more, err := v.expirePins(); more || err != nil {
+		return more, err
+	}
+	if more, err := v.squeeze(); more || err != nil {
 		return more, err
 	}
 	h.mu.Lock()
@@ -166,7 +182,7 @@ func (v *Volume) stepLocked() (bool, error) {
 		doomed = v.nextDoomed()
 	}
 	h.mu.Unlock()
-	if flush {
+	if flush && !v.reserve.starved.Load() {
 		if _, err := v.beginFlush(); err != nil {
 			return true, err
 		}
@@ -197,7 +213,10 @@ func (v *Volume) reclaim() (bool, error) {
 	if more, err = v.cleaner.step(); err != nil || more {
 		return more, err
 	}
-	return false, v.trim()
+	if err := v.trim(); err != nil {
+		return false, err
+	}
+	return false, v.reserve.stock()
 }
 
 // nextDoomed returns a deleted snapshot that nobody reads any more. Caller holds mu.

@@ -24,11 +24,13 @@ func (l indexLogger) Fatalf(format string, args ...any) {
 	l.failed(fmt.Errorf("index: "+format, args...))
 }
 
+// indexMemTables is how many tables in memory Pebble lets come together before it stalls.
+const indexMemTables = 4
+
 // openIndex opens Pebble in dir. fs is the indexFS.
 func openIndex(o Options, fs *indexFS, dir string) (db *pebble.DB, err error) {
 	cache := pebble.NewCache(o.CacheSize / 2)
 	defer cache.Unref()
-	mem := uint64(min(max(o.CacheSize/8, 1<<20), 64<<20))
 	opts := &pebble.Options{
 		FS:                          fs,
 		Cache:                       cache,
@@ -36,8 +38,8 @@ func openIndex(o Options, fs *indexFS, dir string) (db *pebble.DB, err error) {
 		Merger:                      merger,
 		DisableWAL:                  true,
 		FormatMajorVersion:          pebble.FormatValueSeparation,
-		MemTableSize:                mem,
-		MemTableStopWritesThreshold: 4,
+		MemTableSize:                uint64(o.memTable()),
+		MemTableStopWritesThreshold: indexMemTables,
 		L0CompactionThreshold:       4,
 		L0StopWritesThreshold:       64,
 		LBaseMaxBytes:               256 << 20,

@@ -1,6 +1,7 @@
 package block
 
 import (
+	"errors"
 	"io"
 	"runtime"
 	"strings"
@@ -20,6 +21,11 @@ type indexFS struct {
 	force   func() error
 	// failed is told of a write or sync that failed where Pebble could not go on.
 	failed func(error)
+	// room gives space up for the index.
+	room *reserve
+	// ended: the volume closed while Pebble still waited for space; nothing it does counts
+	// any more.
+	ended atomic.Bool
 }
 
 type manifestFile struct {
@@ -40,7 +46,13 @@ func (f *indexFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error)
 			return nil, err
 		}
 	}
+	if f.ended.Load() {
+		return nil, errEnded
+	}
 	file, err := f.FS.Create(name, c)
+	for vfs.IsNoSpaceError(err) && f.room.give() {
+		file, err = f.FS.Create(name, c)
+	}
 	switch {
 	case err != nil:
 		f.slowDown(err)
@@ -51,6 +63,41 @@ func (f *indexFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error)
 	return &tableFile{file, f}, nil
 }
 
+var errEnded = errors.New("volume closed")
+
+// Remove implements vfs.FS.
+func (f *indexFS) Remove(name string) error {
+	if f.ended.Load() {
+		return errEnded
+	}
+	return f.FS.Remove(name)
+}
+
+// Rename implements vfs.FS.
+func (f *indexFS) Rename(from, to string) error {
+	if f.ended.Load() {
+		return errEnded
+	}
+	return f.FS.Rename(from, to)
+}
+
+// write writes p, giving up what is in reserve while the disk is full.
+func (f *indexFS) write(to vfs.File, p []byte) (int, error) {
+	if f.ended.Load() {
+		return 0, errEnded
+	}
+	n, err := to.Write(p)
+	for err != nil && vfs.IsNoSpaceError(err) && f.room.give() {
+		var k int
+		k, err = to.Write(p[n:])
+		n += k
+	}
+	if err == nil {
+		f.room.starved.Store(false)
+	}
+	return n, err
+}
+
 // tableFile is any other file. Pebble tries again at once when the disk is full.
 type tableFile struct {
 	vfs.File
@@ -58,14 +105,15 @@ type tableFile struct {
 }
 
 func (t *tableFile) Write(p []byte) (int, error) {
-	n, err := t.File.Write(p)
+	n, err := t.fs.write(t.File, p)
 	t.fs.slowDown(err)
 	return n, err
 }
 
 func (f *indexFS) slowDown(err error) {
 	if vfs.IsNoSpaceError(err) && f.running.Load() {
-		time.Sleep(20 * time.Millisecond)
+		f.room.starved.Store(true)
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 
@@ -86,7 +134,7 @@ func (m *manifestFile) Write(p []byte) (int, error) {
 		m.fs.halt(err)
 		return 0, err
 	}
-	n, err := m.File.Write(p)
+	n, err := m.fs.write(m.File, p)
 	if err != nil {
 		m.fs.halt(err)
 	}

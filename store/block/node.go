@@ -37,11 +37,11 @@ func (n *node) Attr() (store.Attr, error) {
 }
 
 // begin starts a change of attributes.
-func (n *node) begin() error {
+func (n *node) begin(adds int64) error {
 	if n.view != store.Live {
 		return store.ErrReadOnly
 	}
-	if err := n.v.admit(0); err != nil {
+	if err := n.v.admit(adds); err != nil {
 		return err
 	}
 	n.v.epoch.RLock()
@@ -56,7 +56,7 @@ func (n *node) end() {
 
 // Update implements store.Node.
 func (n *node) Update(ch store.Change) (store.Pos, error) {
-	if err := n.begin(); err != nil {
+	if err := n.begin(0); err != nil {
 		return 0, err
 	}
 	defer n.end()
@@ -242,7 +242,7 @@ func (n *node) Stream(name string) (store.Stream, error) {
 
 // CreateStream implements store.Node.
 func (n *node) CreateStream(name string) (store.Stream, store.Pos, error) {
-	if err := n.begin(); err != nil {
+	if err := n.begin(addsNames); err != nil {
 		return nil, 0, err
 	}
 	defer n.end()
@@ -277,7 +277,7 @@ func (n *node) CreateStream(name string) (store.Stream, store.Pos, error) {
 
 // RemoveStream implements store.Node.
 func (n *node) RemoveStream(name string) (store.Pos, error) {
-	if err := n.begin(); err != nil {
+	if err := n.begin(0); err != nil {
 		return 0, err
 	}
 	defer n.end()
@@ -348,7 +348,7 @@ func (n *node) Streams() ([]store.StreamInfo, error) {
 // must be empty to be replaced, and renaming the unnamed stream leaves an empty
 // one behind.
 func (n *node) RenameStream(name, newName string, replace bool) (store.Pos, error) {
-	if err := n.begin(); err != nil {
+	if err := n.begin(0); err != nil {
 		return 0, err
 	}
 	defer n.end()

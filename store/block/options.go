@@ -35,6 +35,9 @@ const (
 	defaultCacheSize   = 256 << 20
 )
 
+// memTable is the size of the index's tables in memory.
+func (o Options) memTable() int64 { return min(max(o.CacheSize/8, 1<<20), 64<<20) }
+
 func (o Options) withDefaults() Options {
 	if o.FS == nil {
 		o.FS = vfs.Default

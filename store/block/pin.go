@@ -251,7 +251,7 @@ func (s pins) Add(sp store.Pin, from store.Stream) (store.Pin, store.Pos, error)
 	if err := span(sp.Range.Off, sp.Range.Len); err != nil {
 		return sp, 0, err
 	}
-	if err := v.admit(0); err != nil {
+	if err := v.admit(addsNames); err != nil {
 		return sp, 0, err
 	}
 	sp.File, sp.Stream, sp.Note = h.n.id, h.Name(), slices.Clone(sp.Note)

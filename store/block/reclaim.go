@@ -1,9 +1,13 @@
 package block
 
 import (
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"gabion/store"
 )
 
 // Reclaiming gives segments back. One that holds nothing living is retired: a
@@ -50,7 +54,28 @@ func (v *Volume) flushNow() error {
 	if err := v.writeTally(); err != nil {
 		return v.indexError(err)
 	}
-	return v.indexError(v.index.Flush())
+	done, err := v.index.AsyncFlush()
+	if err != nil {
+		return v.indexError(err)
+	}
+	return v.awaitFlush(done)
+}
+
+// awaitFlush waits for a flush of the index, unless there is no space for it: Pebble
+// tries again for ever.
+func (v *Volume) awaitFlush(done <-chan struct{}) error {
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-v.dead:
+			return v.Stopped()
+		case <-time.After(10 * time.Millisecond):
+			if v.reserve.starved.Load() {
+				return fmt.Errorf("flush of the index: %w", store.ErrNoSpace)
+			}
+		}
+	}
 }
 
 // flushIndex flushes, and reports that something was done.
@@ -62,11 +87,7 @@ func (v *Volume) flushIndex() (bool, error) {
 	if v.available() > reserveSlots/2 {
 		return false, nil // it will be noticed in time
 	}
-	select {
-	case <-done:
-	case <-v.dead:
-	}
-	return true, v.check()
+	return true, v.awaitFlush(done)
 }
 
 // empties lists segments older than before that hold nothing living, at most max.

@@ -57,9 +57,9 @@ func background(v *Volume) {
 	settle(v, 20)
 }
 
-// await waits for the index, which never answers once the volume stopped.
+// await waits for the index, which never answers once the volume stopped or its disk is full.
 func await(v *Volume, done <-chan struct{}) {
-	for v.Stopped() == nil {
+	for v.Stopped() == nil && !v.reserve.starved.Load() {
 		select {
 		case <-done:
 			return

@@ -165,7 +165,7 @@ func (s snapshots) Create(name string, scope []store.FileID) (store.Snapshot, st
 	if len(scope) == 0 {
 		return store.Snapshot{}, 0, fmt.Errorf("snapshot of nothing: %w", store.ErrInvalid)
 	}
-	if err := v.admit(0); err != nil {
+	if err := v.admit(addsNames); err != nil {
 		return store.Snapshot{}, 0, err
 	}
 	nodes, err := v.openAll(scope)

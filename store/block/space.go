@@ -61,6 +61,13 @@ func (s *space) init(v *Volume) {
 	s.places.init(v, v.opt.CacheSize/8)
 }
 
+// living returns the bytes with references.
+func (s *space) living() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.live
+}
+
 func (s *space) regions() int { return int((s.v.id.segmentSize + regionSize - 1) / regionSize) }
 
 func segmentKey(seq uint64) []byte { return key64(nil, kSegment, seq) }

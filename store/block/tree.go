@@ -10,8 +10,8 @@ import (
 // reads stays true until it has committed.
 
 // begin takes the locks of a change of the tree; end releases them.
-func (v *Volume) begin() error {
-	if err := v.admit(0); err != nil {
+func (v *Volume) begin(adds int64) error {
+	if err := v.admit(adds); err != nil {
 		return err
 	}
 	v.names.Lock()
@@ -50,7 +50,7 @@ func (v *Volume) Create(dir store.Node, name string, init store.Init) (store.Nod
 	if err := v.relieve(init.Allocation); err != nil {
 		return nil, 0, err
 	}
-	if err := v.begin(); err != nil {
+	if err := v.begin(addsNames); err != nil {
 		return nil, 0, err
 	}
 	defer v.end()
@@ -199,7 +199,7 @@ func (v *Volume) victim(e entry, self store.FileID) (*inode, error) {
 
 // Unlink implements store.Volume.
 func (v *Volume) Unlink(dir store.Node, name string) (store.Pos, error) {
-	if err := v.begin(); err != nil {
+	if err := v.begin(0); err != nil {
 		return 0, err
 	}
 	defer v.end()
@@ -240,7 +240,7 @@ func (v *Volume) Link(file store.Node, dir store.Node, name string, replace bool
 	case f.dir:
 		return 0, store.ErrIsDir
 	}
-	if err := v.begin(); err != nil {
+	if err := v.begin(addsNames); err != nil {
 		return 0, err
 	}
 	defer v.end()
@@ -318,7 +318,7 @@ func (v *Volume) relink(n, victim *inode, plan func(*change, *attrs) error) (sto
 
 // Rename implements store.Volume.
 func (v *Volume) Rename(from store.Node, name string, to store.Node, newName string, replace bool) (store.Pos, error) {
-	if err := v.begin(); err != nil {
+	if err := v.begin(0); err != nil {
 		return 0, err
 	}
 	defer v.end()

@@ -56,6 +56,9 @@ type Volume struct {
 	coverGen atomic.Uint64 // bumped when the cover of some directory changed
 
 	disk    disk
+	reserve reserve
+	ifs     *indexFS
+	running atomic.Bool // past recovery
 	work    house
 	turn    atomic.Pointer[func(bytes int, stop <-chan struct{})] // see TakeTurns
 	cleaner cleaner
@@ -107,6 +110,7 @@ func (v *Volume) open() error {
 	v.chunks.init(v, v.opt.CacheSize*3/8)
 	v.inodes.init()
 	v.space.init(v)
+	v.reserve.init(v)
 	v.pendings.init()
 	v.pins.init(v)
 	v.snaps.init()
@@ -139,19 +143,19 @@ func (v *Volume) start() error {
 	v.log, err = seglog.Open(seglog.Options{
 		FS: fs, Dir: fs.PathJoin(dir, "log"), Volume: v.id.id, SegmentSize: v.id.segmentSize,
 		Prewrite: v.id.segmentSize >= defaultSegmentSize,
+		Reserve:  logReserve,
 		Failed:   func(err error) { v.stop(err) },
 	})
 	if err != nil {
 		return err
 	}
-	var running atomic.Bool
-	ifs := &indexFS{FS: fs, running: &running, failed: func(err error) { v.stop(err) }, force: func() error {
-		if !running.Load() {
+	v.ifs = &indexFS{FS: fs, running: &v.running, room: &v.reserve, failed: func(err error) { v.stop(err) }, force: func() error {
+		if !v.running.Load() {
 			return nil // recovery synced what it replays
 		}
 		return v.log.Sync()
 	}}
-	if v.index, err = openIndex(v.opt, ifs, fs.PathJoin(dir, "index")); err != nil {
+	if v.index, err = openIndex(v.opt, v.ifs, fs.PathJoin(dir, "index")); err != nil {
 		return err
 	}
 	v.batch = v.index.NewBatch()
@@ -170,7 +174,7 @@ func (v *Volume) start() error {
 	if err := v.log.Start(live, last, every); err != nil {
 		return err
 	}
-	running.Store(true)
+	v.running.Store(true)
 	v.log.SetLimit(v.limit())
 	if err := v.root(); err != nil {
 		return err
@@ -261,24 +265,37 @@ func (v *Volume) Close() error {
 	if err := v.stopError(v.log.Sync()); err != nil {
 		return err
 	}
-	// Pebble may wait for ever when its disk fails under it.
-	closed := make(chan error, 1)
-	go func() {
-		err := v.flushNow()
-		v.batch.Close()
-		if cerr := v.index.Close(); err == nil {
-			err = cerr
-		}
-		closed <- err
-	}()
-	var err error
-	select {
-	case err = <-closed:
-	case <-v.dead:
-		return v.Stopped()
+	err := v.closeIndex()
+	if e := v.Stopped(); e != nil {
+		return e
 	}
 	if cerr := v.log.Close(); err == nil {
 		err = v.stopError(cerr)
+	}
+	return err
+}
+
+// closeIndex flushes the index and closes it. On a full disk it is left as it was flushed last:
+// the log has everything, and the next opening replays it.
+func (v *Volume) closeIndex() error {
+	err := v.flushNow()
+	if errors.Is(err, store.ErrNoSpace) {
+		v.out.Warn("closed without flushing the index: no space", "dir", v.opt.Dir)
+		err = nil
+		v.ifs.ended.Store(true)
+	}
+	// Pebble may wait for ever when its disk fails under it.
+	closed := make(chan error, 1)
+	go func() {
+		v.batch.Close()
+		closed <- v.index.Close()
+	}()
+	select {
+	case cerr := <-closed:
+		if err == nil && !v.ifs.ended.Load() {
+			err = cerr
+		}
+	case <-v.dead:
 	}
 	return err
 }

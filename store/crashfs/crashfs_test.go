@@ -319,7 +319,7 @@ func TestInjectedFaults(t *testing.T) {
 	t.Run("space", func(t *testing.T) {
 		s := &Space{}
 		s.Free.Store(10)
-		fs := mem(s.Inject)
+		fs, _ := Mem(nil, Options{Space: s})
 		f, err := fs.Create("/f", vfs.WriteCategoryUnspecified)
 		ok(t, err)
 		_, err = f.Write([]byte("12345678"))
@@ -338,6 +338,14 @@ func TestInjectedFaults(t *testing.T) {
 		ok(t, f.Preallocate(0, 100))
 		_, err = f.WriteAt(make([]byte, 90), 10)
 		ok(t, err)
+		if u, err := fs.GetDiskUsage("/"); err != nil || u.AvailBytes != 10 || u.TotalBytes != 110 {
+			t.Errorf("usage %+v, %v", u, err)
+		}
+		ok(t, f.Close())
+		ok(t, fs.Remove("/f"))
+		if s.Free.Load() != 110 {
+			t.Errorf("%d bytes are free when nothing is left", s.Free.Load())
+		}
 	})
 	t.Run("short writes", func(t *testing.T) {
 		fs := mem(Chance(rand.New(rand.NewPCG(1, 1)), OpWrite, 1, syscall.EIO))

@@ -24,6 +24,8 @@ type Options struct {
 	OnSync func(n int64, done bool)
 	// Inject is asked before each operation.
 	Inject Injector
+	// Space bounds what files may hold; nil is what the base offers.
+	Space *Space
 	// IgnoreSync names the files whose syncs succeed and do nothing, as in
 	// a program that forgot them.
 	IgnoreSync func(path string) bool
@@ -340,6 +342,9 @@ func (fs *FS) Remove(name string) error {
 			return pathError("remove", name, errors.Join(err, syscall.ENOTEMPTY))
 		}
 	}
+	if !n.dir {
+		fs.opt.Space.give(n.size)
+	}
 	return fs.set(d, elem, nil)
 }
 
@@ -491,6 +496,9 @@ func (fs *FS) PathBase(path string) string    { return fs.base.PathBase(path) }
 func (fs *FS) PathJoin(elem ...string) string { return fs.base.PathJoin(elem...) }
 func (fs *FS) PathDir(path string) string     { return fs.base.PathDir(path) }
 func (fs *FS) GetDiskUsage(path string) (vfs.DiskUsage, error) {
+	if s := fs.opt.Space; s != nil {
+		return s.usage(), nil
+	}
 	r, _ := split(path)
 	return fs.base.GetDiskUsage(fs.root(r).place)
 }

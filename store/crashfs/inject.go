@@ -55,10 +55,12 @@ type Injector func(Event) *Fault
 
 func (fs *FS) injectWrite(e Event) *Fault {
 	fs.alive()
-	if fs.opt.Inject == nil {
-		return nil
+	if fs.opt.Inject != nil {
+		if f := fs.opt.Inject(e); f != nil {
+			return f
+		}
 	}
-	return fs.opt.Inject(e)
+	return fs.opt.Space.take(e)
 }
 
 // alive returns unless the process was killed: then the calling goroutine stands still
@@ -126,25 +128,44 @@ func Chance(rng *rand.Rand, op Op, probability float64, err error) Injector {
 	}
 }
 
-// Space is a device with room for a number of bytes.
-type Space struct{ Free atomic.Int64 }
+// Space is a device with room for a number of bytes. It serves all that its FS holds
+// and nothing else.
+type Space struct {
+	Free  atomic.Int64
+	taken atomic.Int64
+}
 
-// Inject lets files grow while there is room. Removing gives nothing back: tests
-// add to Free.
-func (s *Space) Inject(e Event) *Fault {
-	if e.Grow == 0 {
+// take lets files grow while there is room.
+func (s *Space) take(e Event) *Fault {
+	if s == nil || e.Grow == 0 {
 		return nil
 	}
 	left := s.Free.Add(-e.Grow)
 	if left >= 0 {
+		s.taken.Add(e.Grow)
 		return nil
 	}
 	if e.Op == OpAllocate {
 		s.Free.Add(e.Grow)
 		return &Fault{Err: syscall.ENOSPC}
 	}
-	s.Free.Add(min(e.Grow, -left))
+	back := min(e.Grow, -left)
+	s.Free.Add(back)
+	s.taken.Add(e.Grow - back)
 	return &Fault{Err: syscall.ENOSPC, Short: int(max(int64(e.Len)+left, 0))}
+}
+
+// give takes back the room of a file that was removed.
+func (s *Space) give(n int64) {
+	if s != nil {
+		s.Free.Add(n)
+		s.taken.Add(-n)
+	}
+}
+
+func (s *Space) usage() vfs.DiskUsage {
+	free, taken := s.Free.Load(), max(s.taken.Load(), 0)
+	return vfs.DiskUsage{AvailBytes: uint64(max(free, 0)), TotalBytes: uint64(max(free, 0) + taken), UsedBytes: uint64(taken)}
 }
 
 // ReadOnly refuses every change.
@@ -166,7 +187,7 @@ func ReadOnly(e Event) *Fault {
 //	lose             nothing but losing what is not synced
 //	nosync=PART      syncs of paths that contain PART do nothing
 //	failsync=N       the Nth sync fails
-//	space=BYTES      files may grow by so much
+//	space=BYTES      files may hold so much more, and what removed ones held
 //	readonly         every change is refused
 func Parse(spec, dir string) (vfs.FS, error) {
 	opt := Options{Staging: strings.TrimRight(dir, "/") + ".unsynced"}
@@ -181,9 +202,8 @@ func Parse(spec, dir string) (vfs.FS, error) {
 		case key == "failsync" && err == nil:
 			is = append(is, Nth(OpSync, n, syscall.EIO))
 		case key == "space" && err == nil:
-			s := &Space{}
-			s.Free.Store(n)
-			is = append(is, s.Inject)
+			opt.Space = &Space{}
+			opt.Space.Free.Store(n)
 		case key == "readonly" && val == "":
 			is = append(is, ReadOnly)
 		default:

@@ -340,21 +340,9 @@ func (l *Log) background(every time.Duration) {
 		if closing {
 			return
 		}
-		if l.opt.Prewrite {
-			l.prepare()
+		if every > 0 {
+			l.Prepare()
 		}
-	}
-}
-
-// prepare makes a segment ahead of its use, so that no writer waits for it.
-func (l *Log) prepare() {
-	if _, free := l.table.counts(); free > 0 {
-		return
-	}
-	if s, err := l.create(l.fills()); err == nil {
-		l.table.mu.Lock()
-		l.table.free = append(l.table.free, s)
-		l.table.mu.Unlock()
 	}
 }
 

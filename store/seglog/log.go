@@ -20,6 +20,9 @@ type Options struct {
 	Buffer int64
 	// Prewrite fills new segments with zeros, unless the log streams.
 	Prewrite bool
+	// Reserve is how many free segments Prepare keeps beside the next one, for a time
+	// when no others can be had.
+	Reserve int
 	// Handles bounds the segment files that are kept open; 0 is 384.
 	Handles int
 	// Failed is called once, when a write or sync failed and the log stopped.
@@ -35,6 +38,8 @@ type Log struct {
 	dir   vfs.File
 	table table
 	files handles
+
+	preparing sync.Mutex // one Prepare at a time
 
 	durable atomic.Uint64 // highest durable position
 	seq     atomic.Uint64 // highest seq ever given out

@@ -82,13 +82,19 @@ func (m *Mover) group(n int) []byte {
 // Room returns how many bytes of payload the next Write may bring without leaving
 // much of a segment unused, allowing for as large a body as fits a block.
 func (m *Mover) Room() int {
-	const overhead = 4 * BlockSize
-	left := m.l.opt.SegmentSize - m.off - overhead
-	if m.s == nil || left < m.l.opt.SegmentSize/64 {
-		left = m.l.opt.SegmentSize - overhead
+	left := m.left()
+	if m.Full() {
+		left = m.l.opt.SegmentSize - moverOverhead
 	}
 	return int(left &^ (BlockSize - 1))
 }
+
+// Full reports whether the next Write begins a segment.
+func (m *Mover) Full() bool { return m.s == nil || m.left() < m.l.opt.SegmentSize/64 }
+
+const moverOverhead = 4 * BlockSize
+
+func (m *Mover) left() int64 { return m.l.opt.SegmentSize - m.off - moverOverhead }
 
 // Seq returns the segment that is being filled, 0 for none.
 func (m *Mover) Seq() uint64 { return m.seq }

@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // Segment is a segment as Open found it.
@@ -68,6 +70,15 @@ func (l *Log) openSlots(nums []uint32) error {
 		s := &slot{num: num}
 		l.table.next = num + 1
 		h, ok, err := l.openSlot(s, buf)
+		if vfs.IsNoSpaceError(err) {
+			// Its creation did not finish, and cannot.
+			if err = l.files.drop(s); err == nil {
+				err = l.opt.FS.Remove(l.slotPath(num))
+			}
+			if err == nil {
+				continue
+			}
+		}
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package seglog
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -40,6 +41,7 @@ type table struct {
 	next uint32           // number of the next new slot; guarded by mu
 	// limit is the largest number of slots that may exist.
 	limit atomic.Int64
+	short atomic.Bool // the file system had no space for the last one
 }
 
 func (t *table) find(seq uint64) *slot {
@@ -77,11 +79,12 @@ func (t *table) retire(seq uint64) {
 	t.free = append(t.free, s)
 }
 
-// take returns a free slot that nobody reads, or nil.
+// take returns a free slot that nobody reads, or nil: the one last freed or filled, which
+// leaves those in reserve alone as long as there are others.
 func (t *table) take() *slot {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, s := range t.free {
+	for i, s := range slices.Backward(t.free) {
 		if s.users.Load() == 0 {
 			t.free = append(t.free[:i], t.free[i+1:]...)
 			return s
@@ -158,10 +161,12 @@ func (l *Log) create(fill bool) (*slot, error) {
 			l.opt.FS.Remove(path)
 		}
 		if vfs.IsNoSpaceError(err) {
+			t.short.Store(true)
 			return nil, fmt.Errorf("%w: %v", ErrNoSpace, err)
 		}
 		return nil, err
 	}
+	t.short.Store(false)
 	s := &slot{num: num}
 	l.files.add(s, f)
 	return s, nil
@@ -196,6 +201,29 @@ func (l *Log) claim() (*slot, error) {
 	}
 	return l.create(false)
 }
+
+// Prepare makes the next segment ahead of its use, so that no writer waits for it, and
+// those in reserve.
+func (l *Log) Prepare() {
+	l.preparing.Lock()
+	defer l.preparing.Unlock()
+	for {
+		_, free := l.table.counts()
+		if free > l.opt.Reserve {
+			return
+		}
+		s, err := l.create(free == l.opt.Reserve && l.fills())
+		if err != nil {
+			return // whoever needs it learns of it
+		}
+		l.table.mu.Lock()
+		l.table.free = append(l.table.free, s)
+		l.table.mu.Unlock()
+	}
+}
+
+// Short reports whether the file system had no space when a segment was last to be made.
+func (l *Log) Short() bool { return l.table.short.Load() }
 
 // streamSync is how much a sync has to take with it on average for zeros to cost
 // more than they save.

@@ -401,9 +401,11 @@ func faultRun(e Engine, seed uint64) error {
 		return err
 	}
 	var armed atomic.Bool
-	inject := chooseFault(rng)
-	fs, _ := crashfs.Mem(s.base, crashfs.Options{Inject: func(ev crashfs.Event) *crashfs.Fault {
-		if !armed.Load() {
+	inject, room := chooseFault(rng)
+	space := &crashfs.Space{}
+	space.Free.Store(1 << 40)
+	fs, _ := crashfs.Mem(s.base, crashfs.Options{Space: space, Inject: func(ev crashfs.Event) *crashfs.Fault {
+		if inject == nil || !armed.Load() {
 			return nil
 		}
 		return inject(ev)
@@ -412,8 +414,18 @@ func faultRun(e Engine, seed uint64) error {
 		return err
 	}
 	armed.Store(true)
-	err = s.suffer(v, rng)
-	armed.Store(rng.IntN(2) == 0)
+	if inject == nil {
+		space.Free.Store(room)
+	}
+	var without []Kind
+	if inject == nil {
+		without = []Kind{OpPin, OpUnpin} // they give way to writes
+	}
+	err = s.suffer(v, rng, without...)
+	if rng.IntN(2) > 0 {
+		armed.Store(false)
+		space.Free.Add(1 << 40)
+	}
 	v.Close() // may fail
 	armed.Store(false)
 	if err != nil {
@@ -430,7 +442,8 @@ func faultRun(e Engine, seed uint64) error {
 	return v.Close()
 }
 
-func chooseFault(rng *rand.Rand) crashfs.Injector {
+// chooseFault returns what fails, or nil and how many bytes the disk has room for.
+func chooseFault(rng *rand.Rand) (crashfs.Injector, int64) {
 	r := rand.New(rand.NewPCG(rng.Uint64(), 6))
 	switch rng.IntN(6) {
 	case 5: // the disk is gone
@@ -440,25 +453,23 @@ func chooseFault(rng *rand.Rand) crashfs.Injector {
 				return nil
 			}
 			return &crashfs.Fault{Err: syscall.EIO}
-		}
+		}, 0
 	case 0:
-		return crashfs.Nth(crashfs.OpSync, 1+r.Int64N(30), syscall.EIO)
+		return crashfs.Nth(crashfs.OpSync, 1+r.Int64N(30), syscall.EIO), 0
 	case 1:
-		return crashfs.Chance(r, crashfs.OpWrite, 0.02, syscall.EIO)
+		return crashfs.Chance(r, crashfs.OpWrite, 0.02, syscall.EIO), 0
 	case 2:
-		return crashfs.Chance(r, crashfs.OpRead, 0.02, syscall.EIO)
+		return crashfs.Chance(r, crashfs.OpRead, 0.02, syscall.EIO), 0
 	case 3:
-		return crashfs.Any(crashfs.Chance(r, crashfs.OpCreate, 0.1, syscall.EIO), crashfs.Chance(r, crashfs.OpRename, 0.1, syscall.EIO))
+		return crashfs.Any(crashfs.Chance(r, crashfs.OpCreate, 0.1, syscall.EIO), crashfs.Chance(r, crashfs.OpRename, 0.1, syscall.EIO)), 0
 	}
-	space := &crashfs.Space{}
-	space.Free.Store(r.Int64N(4 << 20))
-	return space.Inject
+	return nil, r.Int64N(4 << 20)
 }
 
 // suffer operates until the volume stops. The model follows the engine.
-func (s *sim) suffer(v store.Volume, rng *rand.Rand) error {
+func (s *sim) suffer(v store.Volume, rng *rand.Rand, without ...Kind) error {
 	m := s.sure.Copy()
-	g := NewGenerator(rng, m, "", OpReopen, OpOpen, OpClose)
+	g := NewGenerator(rng, m, "", append(without, OpReopen, OpOpen, OpClose)...)
 	x, mx := NewExecutor(v, s.e.Idle), NewExecutor(m, nil)
 	defer x.Release()
 	s.acked = 0

@@ -41,7 +41,7 @@ func TestFallBack(t *testing.T) {
 	steps := 0
 	e := &Engine{Chunk: 1 << 20, Between: func() {
 		if steps++; steps == 4 {
-			ask(t, s, nil, "token", "revoke", "all")
+			ask(t, s, nil, "offload", "revoke", "all")
 		}
 	}}
 	r, err := e.Copy(f, g, 8<<20)

@@ -242,7 +242,7 @@ func TestInterleavings(t *testing.T) {
 			w.files[i] = nil
 		}
 		if seed%50 == 49 {
-			ask(t, s, nil, "token", "revoke", "all")
+			ask(t, s, nil, "offload", "revoke", "all")
 		}
 	}
 	must(t, s.Stop())

@@ -60,7 +60,7 @@ func TestPeerGone(t *testing.T) {
 	tok := token(t, f, 0, 8<<20)
 	g := file(t, to, "target")
 	must(t, Truncate(g, 8<<20))
-	ask(t, a, nil, "token", "revoke", "all")
+	ask(t, a, nil, "offload", "revoke", "all")
 	_, err := Write(g, 0, 8<<20, 0, tok)
 	want(t, "revoked there", err, ntstatus.InvalidToken)
 

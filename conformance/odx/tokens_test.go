@@ -143,20 +143,20 @@ func TestInvalidTokens(t *testing.T) {
 	must(t, err)
 	await(t, "expiry", func() bool {
 		var list []struct{ ID string }
-		ask(t, s, &list, "token", "list")
+		ask(t, s, &list, "offload", "list")
 		return len(list) == 1
 	})
 	refused("expired", out.Token)
 
 	var list []struct{ ID, File, User string }
-	ask(t, s, &list, "token", "list")
+	ask(t, s, &list, "offload", "list")
 	if len(list) != 1 || list[0].File != `vms\source` {
 		t.Fatalf("tokens: %+v", list)
 	}
-	ask(t, s, nil, "token", "revoke", list[0].ID)
+	ask(t, s, nil, "offload", "revoke", list[0].ID)
 	refused("revoked", good)
 	good = token(t, f, 0, 1<<20)
-	ask(t, s, nil, "token", "revoke", "all")
+	ask(t, s, nil, "offload", "revoke", "all")
 	refused("revoked with all others", good)
 }
 

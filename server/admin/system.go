@@ -79,7 +79,7 @@ func Operations() []Operation {
 		restoreOperations,
 		scheduleOperations,
 		transferOperations,
-		offloadOperations,
+		offloadOperations, cloneOperations,
 		peerOperations,
 		diskOperations,
 		sessionOperations,

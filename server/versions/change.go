@@ -295,10 +295,15 @@ func (c *Changer) Make(ctx context.Context, path string, dir bool) (*object.Open
 		Token: auth.System, Path: strings.ReplaceAll(path, "/", `\`), Disposition: uint32(smb2.DispositionCreate),
 		DesiredAccess: uint32(dtyp.FileReadData | dtyp.Delete), Options: uint32(options | smb2.OptionOpenForBackupIntent),
 	})
-	if st != ntstatus.Success {
-		return nil, fmt.Errorf("making %s: %v", path, st)
+	switch st {
+	case ntstatus.Success:
+		return o, nil
+	case ntstatus.ObjectNameCollision:
+		return nil, fmt.Errorf("%s: %w", path, store.ErrExist)
+	case ntstatus.ObjectPathNotFound:
+		return nil, fmt.Errorf("the folder of %s: %w", path, store.ErrNotFound)
 	}
-	return o, nil
+	return nil, fmt.Errorf("making %s: %v", path, st)
 }
 
 // remove deletes a file or an empty folder through the object layer.

@@ -31,6 +31,7 @@ type cleaner struct {
 	victim *segment
 	runs   []moving // what of the victim is still to be moved
 	frames []frame  // that lie in it
+	most   int      // bytes that one step moves
 }
 
 // frame is a compressed stretch of a container, in sectors. It moves whole.
@@ -47,7 +48,7 @@ type moving struct {
 	place  uint32
 }
 
-func (c *cleaner) init(v *Volume) { c.v = v }
+func (c *cleaner) init(v *Volume) { c.v, c.most = v, moveBytes }
 
 func (c *cleaner) current() uint64 { return c.seq.Load() }
 
@@ -70,11 +71,11 @@ func (c *cleaner) step() (bool, error) {
 		if c.mover == nil {
 			c.mover = v.log.NewMover()
 		}
-		runs, err := c.living(g)
+		runs, frames, err := c.living(g)
 		if err != nil {
 			return false, err
 		}
-		c.victim, c.runs = g, runs
+		c.victim, c.runs, c.frames = g, runs, frames
 	}
 	if len(c.runs) > 0 {
 		if err := c.move(); err != nil {
@@ -132,22 +133,22 @@ func (c *cleaner) choose() (*segment, error) {
 
 // living lists the runs of a segment that have references, or lie in a frame of which
 // something has.
-func (c *cleaner) living(g *segment) ([]moving, error) {
-	data, err := c.stretches(g)
+func (c *cleaner) living(g *segment) ([]moving, []frame, error) {
+	data, frames, err := c.stretches(g)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return c.filter(data)
+	runs, err := c.filter(data, frames)
+	return runs, frames, err
 }
 
 // measure counts the bytes of a segment that have references.
 func (c *cleaner) measure(g *segment) (int64, error) {
-	data, err := c.stretches(g)
-	c.frames = nil
+	data, _, err := c.stretches(g)
 	if err != nil {
 		return 0, err
 	}
-	runs, err := c.filter(data)
+	runs, err := c.filter(data, nil)
 	n := int64(0)
 	for _, r := range runs {
 		n += int64(r.n) * sectorSize
@@ -155,15 +156,13 @@ func (c *cleaner) measure(g *segment) (int64, error) {
 	return n, err
 }
 
-// stretches lists what a segment holds, and notes the frames in it.
-func (c *cleaner) stretches(g *segment) ([]moving, error) {
-	c.frames = c.frames[:0]
+// stretches lists what a segment holds, and the frames in it.
+func (c *cleaner) stretches(g *segment) (data []moving, frames []frame, err error) {
 	if g.moved {
 		return c.movedTo(g)
 	}
-	var data []moving
 	counted := int64(0)
-	err := c.v.log.Walk(g.seq, func(r *seglog.Record) bool {
+	err = c.v.log.Walk(g.seq, func(r *seglog.Record) bool {
 		if counted >= g.bytes {
 			return false
 		}
@@ -171,7 +170,7 @@ func (c *cleaner) stretches(g *segment) ([]moving, error) {
 			return true
 		}
 		counted += int64(r.PayloadLen)
-		c.framesOf(r.Body, g.seq) //nolint:errcheck // what is malformed was never applied
+		frames = framesOf(frames, r.Body, g.seq)
 		for off, end := r.Payload/sectorSize, (r.Payload+r.PayloadLen)/sectorSize; off < end; {
 			n := min(end-off, regionSects-off%regionSects)
 			data = append(data, moving{regionID{g.seq, uint16(off / regionSects)}, off % regionSects, n, g.seq, off * sectorSize})
@@ -179,12 +178,12 @@ func (c *cleaner) stretches(g *segment) ([]moving, error) {
 		}
 		return true
 	})
-	return data, err
+	return data, frames, err
 }
 
-// framesOf collects the frames that the edits of a record made in its segment.
-func (c *cleaner) framesOf(body []byte, seq uint64) error {
-	return eachEdit(body, func(op byte, key, value []byte) error {
+// framesOf appends the frames that the edits of a record made in its segment.
+func framesOf(frames []frame, body []byte, seq uint64) []frame {
+	eachEdit(body, func(op byte, key, value []byte) error {
 		if op == editDelete || key[0] != kChunk {
 			return nil
 		}
@@ -194,15 +193,16 @@ func (c *cleaner) framesOf(body []byte, seq uint64) error {
 		}
 		for _, p := range m.pieces {
 			if p.kind == opPacked && p.container == seq {
-				c.frames = append(c.frames, frame{seq, p.off / sectorSize, uint32(p.sectors)})
+				frames = append(frames, frame{seq, p.off / sectorSize, uint32(p.sectors)})
 			}
 		}
 		return nil
-	})
+	}) //nolint:errcheck // what is malformed was never applied
+	return frames
 }
 
 // filter keeps of stretches of data what must move.
-func (c *cleaner) filter(data []moving) ([]moving, error) {
+func (c *cleaner) filter(data []moving, frames []frame) ([]moving, error) {
 	s := &c.v.space
 	counts := map[regionID]*region{}
 	at := func(id regionID) (*region, error) {
@@ -216,7 +216,7 @@ func (c *cleaner) filter(data []moving) ([]moving, error) {
 		return counts[id], nil
 	}
 	keep := map[regionID]*sectors{}
-	for _, f := range c.frames {
+	for _, f := range frames {
 		alive := false
 		for o := f.off; o < f.off+f.n; o++ {
 			r, err := at(regionID{f.container, uint16(o / regionSects)})
@@ -259,16 +259,15 @@ func (c *cleaner) filter(data []moving) ([]moving, error) {
 }
 
 // movedTo is stretches for a segment of the cleaner.
-func (c *cleaner) movedTo(g *segment) ([]moving, error) {
-	ids, err := c.hosted([]*segment{g})
+func (c *cleaner) movedTo(g *segment) (data []moving, frames []frame, err error) {
+	ids, frames, err := c.hosted([]*segment{g})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var data []moving
 	for _, id := range ids {
 		runs, err := c.v.space.places.of(id)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		for _, r := range runs {
 			if r.seq == g.seq {
@@ -276,14 +275,12 @@ func (c *cleaner) movedTo(g *segment) ([]moving, error) {
 			}
 		}
 	}
-	return data, nil
+	return data, frames, nil
 }
 
-// hosted lists the regions of which something was moved to one of the segments, and notes
-// the frames there.
-func (c *cleaner) hosted(list []*segment) ([]regionID, error) {
-	c.frames = c.frames[:0]
-	var ids []regionID
+// hosted lists the regions of which something was moved to one of the segments, and the
+// frames there.
+func (c *cleaner) hosted(list []*segment) (ids []regionID, frames []frame, err error) {
 	for _, g := range list {
 		if !g.moved {
 			continue
@@ -297,7 +294,7 @@ func (c *cleaner) hosted(list []*segment) ([]regionID, error) {
 			for b = b[4:]; len(b) >= 16; b = b[16:] {
 				container, off, size := le.Uint64(b), le.Uint32(b[8:]), le.Uint32(b[12:])
 				if n--; n < 0 {
-					c.frames = append(c.frames, frame{container, off / sectorSize, size / sectorSize})
+					frames = append(frames, frame{container, off / sectorSize, size / sectorSize})
 				} else {
 					ids = append(ids, regionID{container, uint16(off / regionSize)})
 				}
@@ -305,11 +302,11 @@ func (c *cleaner) hosted(list []*segment) ([]regionID, error) {
 			return true
 		})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	slices.SortFunc(ids, regionID.compare)
-	return slices.Compact(ids), nil
+	return slices.Compact(ids), frames, nil
 }
 
 // movedBody encodes what a group of moved data holds.
@@ -348,7 +345,7 @@ func addRun(runs []moving, m moving) []moving {
 
 // take cuts off the runs of one step.
 func (c *cleaner) take() []moving {
-	limit := min(moveBytes, c.mover.Room())
+	limit := min(c.most, c.mover.Room())
 	n, bytes := 0, 0
 	for n < len(c.runs) && bytes < limit && n < maxRuns {
 		r := &c.runs[n]

@@ -122,7 +122,7 @@ func (v *Volume) retire() (bool, error) {
 		}
 		return false, nil
 	}
-	hosted, err := v.cleaner.hosted(list)
+	hosted, _, err := v.cleaner.hosted(list)
 	if err != nil {
 		return false, err
 	}

@@ -18,7 +18,7 @@ var engine = storetest.Engine{
 		if err != nil {
 			return nil, err
 		}
-		v.eager, v.few = true, 1
+		v.eager, v.few, v.cleaner.most = true, 1, 32<<10
 		return v, nil
 	},
 	Idle:  func(v store.Volume) { background(v.(*Volume)) },

@@ -73,10 +73,13 @@ var Cases = []Case{
 // Do copies the images and runs a case.
 func (e *Env) Do(c Case) error {
 	defer e.closeHosts()
-	h, err := e.host()
+	copying := e.Server
+	copying.Dial = nil // no part of the case
+	h, err := copying.Connect()
 	if err != nil {
 		return err
 	}
+	e.hosts = append(e.hosts, h)
 	for name, content := range map[string][]byte{DiskName: e.Disk, SetName: e.Set, PayloadName: e.SetPayload} {
 		if err := h.Upload(name, content); err != nil {
 			return fmt.Errorf("copying %s: %w", name, err)

@@ -2,6 +2,7 @@ package rsvd
 
 import (
 	"fmt"
+	"net"
 
 	"gabion/conformance/client"
 	"gabion/protocol/dtyp"
@@ -29,6 +30,7 @@ type Server struct {
 	Addr, Share string
 	Credentials client.Credentials
 	Options     client.Options
+	Dial        func(addr string) (net.Conn, error) // nil is TCP
 }
 
 // Connect makes a new host.
@@ -36,10 +38,15 @@ func (s Server) Connect() (*Host, error) { return s.ConnectAs(dtyp.NewGUID()) }
 
 // ConnectAs connects a host that has been there before.
 func (s Server) ConnectAs(guid dtyp.GUID) (*Host, error) {
-	c, err := client.Dial(s.Addr, s.Options)
+	dial := s.Dial
+	if dial == nil {
+		dial = func(addr string) (net.Conn, error) { return net.Dial("tcp", addr) }
+	}
+	nc, err := dial(s.Addr)
 	if err != nil {
 		return nil, err
 	}
+	c := client.NewConn(nc, s.Options)
 	h := &Host{Conn: c, GUID: guid}
 	if err = c.Negotiate(client.Negotiation{ClientGUID: guid}); err == nil {
 		var session *client.Session

@@ -118,7 +118,7 @@ func (d *disk) load(node store.Node, folder Folder, set bool) error {
 	d.mu.Unlock()
 	id := d.svc.opt.Identity
 	id.Unique = d.unique()
-	d.target = scsi.New(scsi.Config{Disk: &d.medium, Identity: id, Record: record, Save: d.save, Abort: d.abort})
+	d.target = scsi.New(scsi.Config{Disk: &d.medium, Identity: id, Record: record, Save: d.save, Abort: d.abort, Copier: copier{d}})
 	return nil
 }
 

@@ -3,10 +3,14 @@ package scsi
 import (
 	"encoding/hex"
 	"math/bits"
+	"slices"
 )
 
 // VPD pages of this unit, ascending.
 var vpdPages = []byte{0x00, 0x80, 0x83, 0xB0, 0xB1, 0xB2}
+
+// vpdThirdPartyCopy is there where copies are.
+const vpdThirdPartyCopy = 0x8F
 
 // inquiry is INQUIRY (SPC-4 6.6).
 func (t *Target) inquiry(c *Command) Result {
@@ -22,10 +26,18 @@ func (t *Target) inquiry(c *Command) Result {
 	switch c.CDB[2] {
 	case 0x00:
 		body = vpdPages
+		if t.copier != nil {
+			body = slices.Insert(slices.Clone(vpdPages), slices.Index(vpdPages, 0xB0), vpdThirdPartyCopy)
+		}
 	case 0x80:
 		body = []byte(t.serial())
 	case 0x83:
 		body = t.designators()
+	case vpdThirdPartyCopy:
+		if t.copier == nil {
+			return check(InvalidFieldInCDB)
+		}
+		body = t.thirdPartyCopy()
 	case 0xB0:
 		body = blockLimits(&g)
 	case 0xB1:
@@ -44,6 +56,9 @@ func (t *Target) standardInquiry() []byte {
 	const versionSPC4, responseFormat, commandQueueing, size = 6, 2, 0x02, 96
 	b := make([]byte, size)
 	b[2], b[3], b[4], b[7] = versionSPC4, responseFormat, size-5, commandQueueing
+	if t.copier != nil {
+		b[5] = 0x08 // 3PC
+	}
 	pad(b[8:16], t.id.Vendor)
 	pad(b[16:32], t.id.Product)
 	pad(b[32:36], t.id.Revision)
@@ -70,9 +85,7 @@ func (t *Target) serial() string { return hex.EncodeToString(t.id.Unique[:]) }
 func (t *Target) designators() []byte {
 	const binary, ascii, utf8 = 1, 2, 3
 	const vendorID, naa, nameString = 1, 3, 8
-	const locallyAssigned = 0x30
-	local := append([]byte(nil), t.id.Unique[:8]...)
-	local[0] = local[0]&0x0F | locallyAssigned
+	local := t.localNAA()
 	name := append([]byte("naa."+hex.EncodeToString(local)), 0)
 	for len(name)%4 != 0 {
 		name = append(name, 0)
@@ -90,6 +103,14 @@ func (t *Target) designators() []byte {
 		b = append(b, d.data...)
 	}
 	return b
+}
+
+// localNAA is the unit's locally assigned NAA name.
+func (t *Target) localNAA() []byte {
+	const locallyAssigned = 0x30
+	local := append([]byte(nil), t.id.Unique[:8]...)
+	local[0] = local[0]&0x0F | locallyAssigned
+	return local
 }
 
 // blockLimits is VPD page B0h (SBC-3 6.6.3) behind its header.

@@ -3,6 +3,7 @@ package scsi
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"gabion/store"
 )
@@ -14,6 +15,7 @@ type ram struct {
 	pos   store.Pos
 	fixed bool
 	fail  error
+	kept  map[[16]byte]*ramCopy
 	// wrote, when set, is called by WriteAt with the first byte of the data.
 	wrote func(byte)
 }
@@ -59,6 +61,38 @@ func (r *ram) Allocated(off, n int64, to []store.Range) ([]store.Range, error) {
 
 func (r *ram) Flush() (store.Pos, error) { return r.pos, nil }
 
+// ramCopy is what a token of a ram disk stands for.
+type ramCopy struct{ secret, data []byte }
+
+func (c *ramCopy) Size() int64    { return int64(len(c.data)) }
+func (c *ramCopy) Secret() []byte { return c.secret }
+func (c *ramCopy) Close()         {}
+func (c *ramCopy) ReadAt(p []byte, off int64) error {
+	copy(p, c.data[off:])
+	return nil
+}
+
+func (r *ram) Freeze(id [16]byte, secret []byte, ranges []store.Range, _ time.Duration) (store.Pos, error) {
+	c := &ramCopy{secret: secret}
+	for _, g := range ranges {
+		c.data = append(c.data, r.data[g.Off:g.Off+g.Len]...)
+	}
+	if r.kept == nil {
+		r.kept = map[[16]byte]*ramCopy{}
+	}
+	r.kept[id] = c
+	return r.pos, nil
+}
+
+func (r *ram) Frozen(id [16]byte) (Frozen, error) {
+	if c := r.kept[id]; c != nil {
+		return c, nil
+	}
+	return nil, store.ErrNotFound
+}
+
+func (r *ram) Thaw(id [16]byte) { delete(r.kept, id) }
+
 // rig is a target on a ram disk with its journal.
 type rig struct {
 	*Target
@@ -76,7 +110,7 @@ func newRig(t *testing.T) *rig {
 }
 
 func (r *rig) start(rec Record) {
-	r.Target = New(Config{Disk: r.disk, Record: rec, Identity: Identity{Vendor: "GABION", Product: "Shared VHDX", Revision: "1", Unique: [16]byte{0xF1, 2, 3}},
+	r.Target = New(Config{Disk: r.disk, Record: rec, Copier: r.disk, Identity: Identity{Vendor: "GABION", Product: "Shared VHDX", Revision: "1", Unique: [16]byte{0xF1, 2, 3}},
 		Save: func(rec Record) (store.Pos, error) {
 			if r.fail != nil {
 				return 0, r.fail

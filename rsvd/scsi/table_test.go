@@ -51,6 +51,10 @@ var conflictTable = []struct {
 	{"START STOP UNIT, START 0", []byte{0x1B}, "CCCCA"},
 	{"PREVENT ALLOW, PREVENT 0", []byte{0x1E}, "AAAAA"},
 	{"PREVENT ALLOW, PREVENT 1", []byte{0x1E, 0, 0, 0, 1}, "CCCCA"},
+	// By what they do to the medium; their parameters are malformed here.
+	{"POPULATE TOKEN", []byte{0x83, 0x10}, "ACACA"},
+	{"WRITE USING TOKEN", []byte{0x83, 0x11}, "CCCCA"},
+	{"RECEIVE ROD TOKEN INFORMATION", []byte{0x84, 0x07}, "AAAAA"},
 	{"RESERVE(6)", []byte{0x16}, "CCCCC"},
 	{"RELEASE(6)", []byte{0x17}, "CCCCC"},
 	{"RESERVE(10)", []byte{0x56}, "CCCCC"},
@@ -104,7 +108,7 @@ func TestEveryCellOfTheConflictTable(t *testing.T) {
 				res := r.run(i, c.cdb, sector)
 				if got := res.Status == ReservationConflict; got != (want == 'C') {
 					t.Errorf("%s under %v by initiator %d: %v, table says %c", c.name, ty, i, res.Status, want)
-				} else if !got && res.Status != Good {
+				} else if !got && res.Status != Good && c.cdb[0]&^7 != 0x80 {
 					t.Errorf("%s under %v by initiator %d: %v %v", c.name, ty, i, res.Status, res.Sense)
 				}
 			}

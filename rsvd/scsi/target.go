@@ -49,6 +49,8 @@ type Config struct {
 	// Abort, if set, ends the commands of initiators that have been handed to the unit's
 	// owner but not to the unit, with TASK ABORTED.
 	Abort func([]Initiator)
+	// Copier, if set, lets guests copy by token.
+	Copier Copier
 }
 
 // Target is one logical unit.
@@ -58,6 +60,8 @@ type Target struct {
 	save func(Record) (store.Pos, error)
 	end  func([]Initiator) // Config.Abort
 
+	copier Copier // nil: no copies by token
+
 	changes sync.Mutex // serialises changes of reservations; held over save
 
 	mu        sync.Mutex // guards everything below
@@ -65,11 +69,13 @@ type Target struct {
 	pos       store.Pos // of the last saved record
 	attention attentions
 	running   Ticket // head of the ring of tickets
+	copies    map[copyKey]copyResult
+	copyOrder []copyKey // of copies, oldest first
 }
 
 // New returns the target of a disk in the state that cfg.Record tells.
 func New(cfg Config) *Target {
-	t := &Target{disk: cfg.Disk, id: cfg.Identity, save: cfg.Save, end: cfg.Abort, state: cfg.Record.State, attention: attentions{}}
+	t := &Target{disk: cfg.Disk, id: cfg.Identity, save: cfg.Save, end: cfg.Abort, copier: cfg.Copier, state: cfg.Record.State, attention: attentions{}}
 	t.attention.raise(cfg.Record.Attentions)
 	t.running.prev, t.running.next = &t.running, &t.running
 	return t

@@ -23,7 +23,7 @@ func TestInquiryPages(t *testing.T) {
 			t.Errorf("page %#x: %v % x", p, d.Status, d.Data)
 		}
 	}
-	if !bytes.Equal(pages, []byte{0x00, 0x80, 0x83, 0xB0, 0xB1, 0xB2}) {
+	if !bytes.Equal(pages, []byte{0x00, 0x80, 0x83, 0x8F, 0xB0, 0xB1, 0xB2}) {
 		t.Errorf("pages % x", pages)
 	}
 	if res := r.run(0, []byte{0x12, 1, 0xC0, 0, 255}, nil); res.Sense != InvalidFieldInCDB {

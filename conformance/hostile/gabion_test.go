@@ -2,7 +2,9 @@ package hostile_test
 
 import (
 	"net"
+	"runtime"
 	"testing"
+	"time"
 
 	"gabion/auth"
 	"gabion/conformance/hostile"
@@ -46,7 +48,37 @@ func gabion(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// TestGabion holds the server, over a volume in memory, to every row.
-func TestGabion(t *testing.T) {
-	hostile.Run(t, hostile.Target{Addr: gabion(t), Share: "vms", User: "rig", Password: "Rig-Password-1"})
+// held is what the process holds: goroutines and bytes.
+func held() (int, uint64) {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return runtime.NumGoroutine(), m.HeapAlloc
 }
+
+// TestGabion holds the server, over a volume in memory, to every row; afterwards the process
+// holds what it held before.
+func TestGabion(t *testing.T) {
+	target := hostile.Target{Addr: gabion(t), Share: "vms", User: "rig", Password: "Rig-Password-1"}
+	if err := target.Alive(); err != nil { // what a first client costs is not the suite's
+		t.Fatal(err)
+	}
+	goroutines, heap := held()
+	hostile.Run(t, target)
+	var n int
+	var b uint64
+	for range 200 {
+		// Connections end when the server has noticed that they have.
+		if n, b = held(); n <= goroutines+idle && b < heap+maxLeft {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("%d goroutines and %d KiB, %d and %d before", n, b>>10, goroutines, heap>>10)
+}
+
+// idle is how many workers the server keeps waiting for work, whatever there was.
+const idle = 16
+
+// maxLeft is for what the files of the suite left in the volume, which is in memory too.
+const maxLeft = 16 << 20

@@ -29,7 +29,7 @@ type Case struct {
 // Cases returns every row.
 func Cases() []Case {
 	var all []Case
-	for _, part := range [][]Case{frameCases, negotiateCases, setupCases, sequenceCases, bodyCases, sealedCases, floodCases} {
+	for _, part := range [][]Case{frameCases, negotiateCases, setupCases, sequenceCases, bodyCases, extremeCases, sealedCases, floodCases} {
 		all = append(all, part...)
 	}
 	return all

@@ -2,6 +2,7 @@ package block
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -124,6 +125,7 @@ func (s *space) refs(changes []refChange) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	losing := losingRegions(changes)
 	var counted map[regionID]*region
 	for _, c := range changes {
 		for c.n > 0 {
@@ -132,6 +134,11 @@ func (s *space) refs(changes []refChange) error {
 			n := min(c.n, regionSects-in)
 			if c.by > 0 {
 				s.setSharing(id, sharedSome)
+			}
+			if c.by > 0 && !losing[id] {
+				c.off += n
+				c.n -= n
+				continue
 			}
 			shared, err := s.sharing(id)
 			if err != nil {
@@ -165,6 +172,21 @@ func (s *space) refs(changes []refChange) error {
 		}
 	}
 	return nil
+}
+
+// losingRegions are those of changes that also add references where something may die: only
+// there must added references be counted.
+func losingRegions(changes []refChange) map[regionID]bool {
+	if !slices.ContainsFunc(changes, func(c refChange) bool { return c.by > 0 }) {
+		return nil
+	}
+	losing := map[regionID]bool{}
+	for _, c := range changes {
+		for off := c.off; c.by < 0 && off < c.off+c.n; off += regionSects - off%regionSects {
+			losing[regionID{c.container, uint16(off / regionSects)}] = true
+		}
+	}
+	return losing
 }
 
 // setSharing notes what is known of a region. Caller holds mu.

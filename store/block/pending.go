@@ -1,6 +1,7 @@
 package block
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -149,22 +150,21 @@ func (t *pendTable) overlaps(ref streamRef, from, to uint32) []*pending {
 func (t *pendTable) change(gone, new []*pending) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	touched := map[streamRef]map[uint64][]*pending{}
-	of := func(p *pending) map[uint64][]*pending {
-		m := touched[p.to]
-		if m == nil {
-			m = map[uint64][]*pending{}
-			for _, l := range t.streams[p.to] {
-				m[l.version] = l.list
-			}
-			touched[p.to] = m
+	edits := map[streamRef]map[uint64]*pendEdit{}
+	of := func(p *pending) *pendEdit {
+		if edits[p.to] == nil {
+			edits[p.to] = map[uint64]*pendEdit{}
 		}
-		return m
+		e := edits[p.to][p.version]
+		if e == nil {
+			e = &pendEdit{}
+			edits[p.to][p.version] = e
+		}
+		return e
 	}
-	dead := map[*pending]bool{}
 	for _, p := range gone {
-		of(p)
-		dead[p] = true
+		e := of(p)
+		e.gone = append(e.gone, p)
 		t.count.Add(-1)
 		if p.view != 0 {
 			if t.views[p.view]--; t.views[p.view] == 0 {
@@ -173,40 +173,62 @@ func (t *pendTable) change(gone, new []*pending) {
 			}
 		}
 	}
-	for _, m := range touched {
-		for v, list := range m {
-			m[v] = slices.DeleteFunc(slices.Clone(list), func(p *pending) bool { return dead[p] })
-		}
-	}
 	for _, p := range new {
-		m := of(p)
-		m[p.version] = append(slices.Clip(m[p.version]), p)
+		e := of(p)
+		e.new = append(e.new, p)
 		t.count.Add(1)
 		if p.view != 0 {
 			t.views[p.view]++
 		}
 	}
-	for ref, m := range touched {
+	for ref, byVersion := range edits {
 		var ls []*layer
-		for v, list := range m {
-			if len(list) == 0 {
-				continue
+		for _, l := range t.streams[ref] {
+			if e := byVersion[l.version]; e != nil {
+				delete(byVersion, l.version)
+				l = &layer{l.version, e.apply(l.list)}
 			}
-			slices.SortFunc(list, func(a, b *pending) int { return int(int64(a.first) - int64(b.first)) })
-			ls = append(ls, &layer{v, list})
+			ls = append(ls, l)
 		}
-		slices.SortFunc(ls, func(a, b *layer) int {
-			if a.version > b.version {
-				return -1
-			}
-			return 1
-		})
+		for v, e := range byVersion {
+			ls = append(ls, &layer{v, e.apply(nil)})
+		}
+		ls = slices.DeleteFunc(ls, func(l *layer) bool { return len(l.list) == 0 })
+		slices.SortFunc(ls, func(a, b *layer) int { return cmp.Compare(b.version, a.version) })
 		if len(ls) == 0 {
 			delete(t.streams, ref)
 		} else {
 			t.streams[ref] = ls
 		}
 	}
+}
+
+func byFirst(a, b *pending) int { return cmp.Compare(a.first, b.first) }
+
+// apply returns a copy of a layer's list with the edit done. What the background does
+// changes one or two of many.
+func (e *pendEdit) apply(list []*pending) []*pending {
+	slices.SortFunc(e.gone, byFirst)
+	out := make([]*pending, 0, len(list)+len(e.new))
+	from := 0
+	for _, p := range e.gone {
+		i, ok := slices.BinarySearchFunc(list[from:], p, byFirst)
+		if i += from; ok && list[i] == p {
+			out = append(out, list[from:i]...)
+			from = i + 1
+		}
+	}
+	out = append(out, list[from:]...)
+	if len(e.new) > 8 {
+		out = append(out, e.new...)
+		slices.SortFunc(out, byFirst)
+		return out
+	}
+	for _, p := range e.new {
+		i, _ := slices.BinarySearchFunc(out, p, byFirst)
+		out = slices.Insert(out, i, p)
+	}
+	return out
 }
 
 // any returns some pending clone, nil when there are none.

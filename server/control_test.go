@@ -58,6 +58,7 @@ func TestControlStatuses(t *testing.T) {
 		{"regions without room", f, fscc.FsctlQueryFileRegions, nil, 20, ntstatus.BufferTooSmall},
 		{"regions of another kind", f, fscc.FsctlQueryFileRegions, (&fscc.FileRegion{Length: 5, Usage: 2}).Append(nil), 1000, ntstatus.InvalidParameter},
 		{"trim", f, fscc.FsctlFileLevelTrim, (&fscc.FileLevelTrim{Ranges: []fscc.LevelTrimRange{{Length: 4096}}}).Append(nil), 4, ntstatus.Success},
+		{"trim less than a page", f, fscc.FsctlFileLevelTrim, (&fscc.FileLevelTrim{Ranges: []fscc.LevelTrimRange{{Offset: 1, Length: 4096}}}).Append(nil), 4, ntstatus.NoRangesProcessed},
 		{"trim nothing", f, fscc.FsctlFileLevelTrim, (&fscc.FileLevelTrim{}).Append(nil), 4, ntstatus.InvalidParameter},
 		{"trim with a key", f, fscc.FsctlFileLevelTrim, (&fscc.FileLevelTrim{Key: 1, Ranges: []fscc.LevelTrimRange{{Length: 4096}}}).Append(nil), 4, ntstatus.InvalidParameter},
 		{"compression", f, fscc.FsctlGetCompression, nil, 2, ntstatus.Success},
@@ -207,7 +208,37 @@ func TestDuplicateExtents(t *testing.T) {
 	want(t, "no source", err, ntstatus.InvalidHandle)
 	_, err = control(dst, fscc.FsctlDuplicateExtentsToFile, whole.Append(nil)[:39], 0)
 	want(t, "cut off", err, ntstatus.InvalidParameter)
-	ex := fscc.DuplicateExtentsDataEx{StructureSize: fscc.DuplicateExtentsDataExSize, SourceFileID: id(src), ByteCount: 4096, Flags: fscc.DuplicateExtentsSourceAtomic}
+	ex := fscc.DuplicateExtentsDataEx{StructureSize: 0x30, SourceFileID: id(src), ByteCount: 4096, Flags: fscc.DuplicateExtentsSourceAtomic}
 	_, err = control(dst, fscc.FsctlDuplicateExtentsToFileEx, ex.Append(nil), 0)
 	want(t, "atomically", err, ntstatus.Success)
+	_, err = control(dst, fscc.FsctlDuplicateExtentsToFileEx, ex.Append(nil)[:48], 0)
+	want(t, "without its flags", err, ntstatus.Success)
+	ex.Flags = 0xF0
+	_, err = control(dst, fscc.FsctlDuplicateExtentsToFileEx, ex.Append(nil), 0)
+	want(t, "with flags of the future", err, ntstatus.Success)
+	ex.StructureSize = 56
+	_, err = control(dst, fscc.FsctlDuplicateExtentsToFileEx, ex.Append(nil), 0)
+	want(t, "with another size", err, ntstatus.NotSupported)
+	m := client.OpenFile("src")
+	m.DesiredAccess = dtyp.FileWriteData
+	blind := fscc.DuplicateExtentsData{SourceFileID: id(open(t, dst.Tree, m)), ByteCount: 4096}
+	_, err = control(dst, fscc.FsctlDuplicateExtentsToFile, blind.Append(nil), 0)
+	want(t, "a source that may not be read", err, ntstatus.InvalidParameter)
+	// As cp --reflink asks for a file whose length is no multiple of a cluster.
+	tail := open(t, dst.Tree, client.OpenFile("tail"))
+	if _, err := tail.WriteAt(bytes.Repeat([]byte("tail"), 2500), 0); err != nil {
+		t.Fatal(err)
+	}
+	link := open(t, dst.Tree, client.OpenFile("link"))
+	eof := fscc.EndOfFileInformation{EndOfFile: 10000}
+	if err := link.SetInfo(smb2.InfoFile, uint8(fscc.FileEndOfFileInformation), 0, eof.Append(nil)); err != nil {
+		t.Fatal(err)
+	}
+	odd = fscc.DuplicateExtentsData{SourceFileID: id(tail), ByteCount: 10000}
+	_, err = control(link, fscc.FsctlDuplicateExtentsToFile, odd.Append(nil), 0)
+	want(t, "all of a file of odd length", err, ntstatus.Success)
+	got = make([]byte, 10001)
+	if n, _ := link.ReadAt(got, 0); n != 10000 || !bytes.Equal(got[:n], bytes.Repeat([]byte("tail"), 2500)) {
+		t.Errorf("a clone of 10000 bytes has %d", n)
+	}
 }

@@ -151,10 +151,20 @@ func (c *control) duplicateExtents() {
 // duplicateExtentsEx is [MS-SMB2] 3.3.5.15.18. A range is one record of the store, so that
 // every duplication is atomic, DUPLICATE_EXTENTS_DATA_EX_SOURCE_ATOMIC or not.
 func (c *control) duplicateExtentsEx() {
+	const structureSize = 0x30
 	var x fscc.DuplicateExtentsDataEx
-	if x.Decode(c.req.Input) != nil || x.StructureSize != fscc.DuplicateExtentsDataExSize ||
-		x.Flags&^fscc.DuplicateExtentsSourceAtomic != 0 {
+	// Its StructureSize is that without Flags and Reserved, which a client may leave out.
+	in := c.req.Input
+	if n := len(in); n >= structureSize && n < fscc.DuplicateExtentsDataExSize {
+		in = append(append([]byte(nil), in...), make([]byte, fscc.DuplicateExtentsDataExSize-n)...)
+	}
+	if x.Decode(in) != nil {
 		c.fail(ntstatus.InvalidParameter)
+		return
+	}
+	// [MS-FSA] 2.1.5.10.5; other flags are ignored ([MS-FSCC] 2.3.9.2).
+	if x.StructureSize != structureSize {
+		c.fail(ntstatus.NotSupported)
 		return
 	}
 	c.duplicate(x.SourceFileID, x.SourceFileOffset, x.TargetFileOffset, x.ByteCount)

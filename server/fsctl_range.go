@@ -133,21 +133,29 @@ func (c *control) trim() {
 		return
 	}
 	var last store.Pos
+	done := uint32(0)
 	for _, t := range x.Ranges {
 		if t.Offset > math.MaxInt64 || t.Length > math.MaxInt64-t.Offset {
 			c.fail(ntstatus.IntegerOverflow)
 			return
 		}
-		pos, status := c.f.obj.Trim(int64(t.Offset), int64(t.Length))
+		processed, pos, status := c.f.obj.Trim(int64(t.Offset), int64(t.Length))
 		if status != ntstatus.Success {
 			c.fail(status)
 			return
 		}
 		last = max(last, pos)
+		if processed {
+			done++
+		}
+	}
+	if done == 0 {
+		c.fail(ntstatus.NoRangesProcessed) // [MS-FSCC] 2.3.14; [MS-FSA] says success
+		return
 	}
 	var out []byte
 	if c.room() > 0 {
-		out = binary.LittleEndian.AppendUint32(nil, uint32(len(x.Ranges)))
+		out = binary.LittleEndian.AppendUint32(nil, done)
 	}
 	c.durable(last, ntstatus.Success, out)
 }

@@ -37,20 +37,27 @@ func (o *Open) releaseSource() {
 // CloneRange is FSCTL_DUPLICATE_EXTENTS_TO_FILE ([MS-FSA] 2.1.5.10.4): o is the target.
 // Byte-range locks are not looked at, as ReFS does it (notes 91, 92), and a target that
 // is sparse may grow.
+//
+// Deviation: a range that ends with the source need not end with a cluster. Linux asks for the whole of
+// a file by its length (cp --reflink), and there is nothing to tell apart behind it.
 func (o *Open) CloneRange(src *Open, srcOff, off, n int64) (store.Pos, ntstatus.Status) {
-	if src.tree.vol != o.tree.vol {
-		return 0, ntstatus.InvalidParameter
-	}
-	if st := o.mayCopy(src, srcOff, off, n); st != ntstatus.Success {
-		return 0, st
-	}
 	block := o.blockSize()
-	if srcOff%block != 0 || off%block != 0 || n%block != 0 {
+	switch {
+	case o.ReadOnly():
+		return 0, ntstatus.MediaWriteProtected
+	case srcOff < 0, off < 0, n < 0, srcOff+n < 0, off+n < 0,
+		srcOff%block != 0, off%block != 0, n%block != 0 && srcOff+n != src.size():
 		return 0, ntstatus.InvalidParameter
-	}
-	if n == 0 {
+	case n == 0:
 		return 0, ntstatus.Success
+	case o.IsDir():
+		return 0, ntstatus.NotSupported
+	case src.IsDir(), !src.has(fileReadData | fileExecute), src.tree.vol != o.tree.vol:
+		return 0, ntstatus.InvalidParameter
+	case !o.has(fileWriteData | fileAppendData):
+		return 0, ntstatus.AccessDenied
 	}
+	n = blockUp(n, block)
 	from, to, st := src.sparse(o)
 	switch {
 	case st != ntstatus.Success:

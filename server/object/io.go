@@ -212,6 +212,9 @@ func (o *Open) Zero(off, end int64) (store.Pos, ntstatus.Status) {
 	if !o.IsDir() && o.stream.locked(o, uint64(off), uint64(end-off), true) {
 		return 0, ntstatus.FileLockConflict
 	}
+	if !o.IsDir() && o.deleting() {
+		return 0, ntstatus.FileDeleted
+	}
 	return o.dataChange(notifyLastWrite, func(d store.Stream, t store.Touch) (store.Pos, error) {
 		end := min(end, d.Sizes().Size)
 		if off >= end {
@@ -222,17 +225,25 @@ func (o *Open) Zero(off, end int64) (store.Pos, ntstatus.Status) {
 }
 
 // Trim is one range of FSCTL_FILE_LEVEL_TRIM ([MS-FSA] 2.1.5.10.6): whole blocks of it are
-// given back and read as zeros.
-func (o *Open) Trim(off, n int64) (store.Pos, ntstatus.Status) {
+// given back and read as zeros. A range without any is not processed.
+func (o *Open) Trim(off, n int64) (processed bool, pos store.Pos, st ntstatus.Status) {
 	if off < 0 || n < 0 || off+n < 0 {
-		return 0, ntstatus.InvalidParameter
+		return false, 0, ntstatus.InvalidParameter
 	}
-	block := int64(o.tree.vol.store.Info().BlockSize)
-	from, to := (off+block-1)/block*block, (off+n)/block*block
+	block := o.blockSize()
+	from, to := (off+block-1)/block*block, min(off+n, blockUp(o.size(), block))/block*block
 	if from >= to {
-		return 0, ntstatus.Success
+		return false, 0, ntstatus.Success
 	}
-	return o.Zero(from, to)
+	pos, st = o.Zero(from, to)
+	return true, pos, st
+}
+
+// deleting is deletePending for callers without File.mu.
+func (o *Open) deleting() bool {
+	o.file.mu.Lock()
+	defer o.file.mu.Unlock()
+	return o.deletePending()
 }
 
 // Allocated is FSCTL_QUERY_ALLOCATED_RANGES ([MS-FSA] 2.1.5.10.22): it appends the ranges to to.

@@ -27,9 +27,7 @@ func (o *Open) offloadable(unfit ntstatus.Status) ntstatus.Status {
 	if a.FileAttributes&(attrSparse|attrEncrypted|attrCompressed) != 0 {
 		return unfit
 	}
-	o.file.mu.Lock()
-	defer o.file.mu.Unlock()
-	if o.deletePending() {
+	if o.deleting() {
 		return ntstatus.FileDeleted
 	}
 	return ntstatus.Success
@@ -220,11 +218,16 @@ func (w *offload) did(n int64, pos store.Pos, err error) error {
 // within clips a range to the target's size, which no offloaded write changes.
 func (w *offload) within(off, n int64) int64 { return max(0, min(n, w.data.Sizes().Size-off)) }
 
-// zero makes a range read as zeros, and valid.
+// zero makes a range read as zeros, and valid. Where nothing is stored nothing need be cleared.
 func (w *offload) zero(off, n int64) error {
 	k := w.within(off, n)
-	pos, err := w.data.Zero(off, k, w.touch)
-	if err := w.did(0, pos, err); err != nil {
+	empty, err := leadingZeros(w.data, off, k)
+	if err == nil && (empty < k || off+k <= w.data.Sizes().ValidData) {
+		var pos store.Pos
+		pos, err = w.data.Zero(off, k, w.touch)
+		err = w.did(0, pos, err)
+	}
+	if err != nil {
 		return err
 	}
 	return w.did(n, 0, w.valid(off+k))

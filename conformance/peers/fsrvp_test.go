@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"gabion/conformance/rig"
 )
@@ -143,6 +144,7 @@ func TestShadowCopiesOfTwoSharesAreOneInstant(t *testing.T) {
 		files = append(files, f)
 	}
 	var issued, answered atomic.Uint64
+	var longest time.Duration // until over
 	stop, over := make(chan struct{}), make(chan error, 1)
 	go func() {
 		for k := uint64(1); ; k++ {
@@ -153,11 +155,13 @@ func TestShadowCopiesOfTwoSharesAreOneInstant(t *testing.T) {
 			default:
 			}
 			issued.Store(k)
+			sent := time.Now()
 			if _, err := files[k%2].WriteAt(binary.LittleEndian.AppendUint64(nil, k), int64(k/2%blocks*8)); err != nil {
 				over <- err
 				return
 			}
 			answered.Store(k)
+			longest = max(longest, time.Since(sent))
 		}
 	}()
 	user := rig.User + "%" + rig.Password
@@ -210,6 +214,7 @@ func TestShadowCopiesOfTwoSharesAreOneInstant(t *testing.T) {
 	if err := <-over; err != nil {
 		t.Error(err)
 	}
+	t.Logf("%d writes, the longest took %v", answered.Load(), longest)
 }
 
 // Samba's own tests of the agent. What fails does because the tests want what Samba does

@@ -61,6 +61,7 @@ type disk struct {
 	idle      func()     // waits for entered to become 0
 	parked    []*Waiting // requests that wait for the gate
 	snaps     snapshots
+	branches  map[dtyp.GUID]*branch // writeable snapshots that are open
 	tracking  tracking
 	work      map[dtyp.GUID]*transaction
 	exclusive bool // an operation has the gate

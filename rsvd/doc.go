@@ -12,13 +12,15 @@
 // How package server uses it:
 //
 //	Service.Support(volume, id, open)   FSCTL_QUERY_SHARED_VIRTUAL_DISK_SUPPORT
+//	Service.Virtual(context)            whether a CREATE with a context is one of the disk
 //	Service.Open(OpenRequest)           a CREATE whose name ends in :SharedVirtualDisk, after the
 //	                                    container was opened and every other create context judged
 //	Open.Context                        the context to answer with
 //	Open.Read, Open.Write, Open.Flush   READ, WRITE, FLUSH: offsets on the virtual disk
 //	Open.Tunnel                         both tunnel FSCTLs
 //	Open.Close                          CLOSE, and the end of a persistent open nobody reclaimed
-//	Service.Prune                       at start, when persistent opens are known
+//	Open.Sense, OpenRequest.Sense       what a persistent open keeps over a restart
+//	Service.Prune                       at start, when persistent opens are open again
 //
 // The server keeps what is its own: access checks, share modes (all shared opens of a
 // file are one internal opener), durable handles, signing. LOCK on a shared open is
@@ -28,7 +30,8 @@
 //
 // Read, Write and Tunnel take a callback because they may have to wait: for a
 // snapshot's frozen moment, or for commands that a reservation change fences. Such a
-// request is a record in the disk's queue; no goroutine blocks.
+// request is a record in the disk's queue, returned as a Waiting that can be cancelled; no
+// goroutine blocks.
 //
 // A disk lives from its first shared open to its last close:
 //
@@ -40,7 +43,9 @@
 //
 // Snapshots of a VHD set are snapshots of the payload file by the store: taking one
 // moves no data, applying one restores by metadata, and the changes between two are
-// what the store says differs, told in blocks of the virtual disk.
+// what the store says differs, told in blocks of the virtual disk. A writeable snapshot has
+// a file beside the payload that begins as its clone. A guest's copy token is a pin of the
+// payload.
 //
 // Locks, top down:
 //

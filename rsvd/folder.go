@@ -25,3 +25,6 @@ func (f StoreFolder) Create(name string) (store.Node, error) {
 func (f StoreFolder) Rename(name, newName string) (store.Pos, error) {
 	return f.Volume.Rename(f.Dir, name, f.Dir, newName, false)
 }
+
+// Remove implements Folder.
+func (f StoreFolder) Remove(name string) (store.Pos, error) { return f.Volume.Unlink(f.Dir, name) }

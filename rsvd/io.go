@@ -152,7 +152,7 @@ func (o *Open) Write(p []byte, off uint64, done func(store.Pos, ntstatus.Status)
 		done(0, status)
 		return nil
 	}
-	if o.snapshot != nil {
+	if o.snapshot != nil && o.branch == nil {
 		done(0, o.keep(stored(scsi.WriteProtected)))
 		return nil
 	}
@@ -169,6 +169,13 @@ func (o *Open) Write(p []byte, off uint64, done func(store.Pos, ntstatus.Status)
 }
 
 func (o *Open) write(p []byte, off int64) (store.Pos, ntstatus.Status) {
+	if o.branch != nil {
+		pos, err := o.snapshot.WriteAt(p, off)
+		if err != nil {
+			return 0, o.keep(stored(scsi.WriteSense(err)))
+		}
+		return pos, ntstatus.Success
+	}
 	k := tickets.Get().(*scsi.Ticket)
 	defer tickets.Put(k)
 	if r, ok := o.disk.target.Begin(k, o.initiator, scsi.AccessWrite); !ok {
@@ -224,7 +231,8 @@ func (o *Open) refused(r scsi.Result) ntstatus.Status {
 // Flush returns the position behind everything written to the disk so far.
 func (o *Open) Flush() (store.Pos, ntstatus.Status) {
 	if o.snapshot != nil {
-		return 0, ntstatus.Success
+		pos, err := o.snapshot.Flush()
+		return pos, statusOf(err)
 	}
 	pos, err := o.disk.medium.Flush()
 	return pos, statusOf(err)

@@ -315,10 +315,6 @@ func (c *call) createSnapshot(id dtyp.GUID, data []byte) {
 		c.fail(ntstatus.InvalidDeviceRequest)
 		return
 	}
-	if r.Type == wire.SnapshotWriteable {
-		c.end(ntstatus.NotSupported, 0)
-		return
-	}
 	d := c.o.disk
 	d.mu.Lock()
 	t := d.work[id]
@@ -386,7 +382,7 @@ func (c *call) stages(t *transaction, r *wire.CreateSnapshot, from int, pos stor
 			return
 		case wire.StageSwitchObjectStore:
 			var err error
-			pos, err = d.take(r.SnapshotID, r.Type, t.request.Flags&wire.SnapshotEnableTracking != 0, r.LogFileID)
+			pos, err = d.take(c.o, r.SnapshotID, r.Type, t.request.Flags&wire.SnapshotEnableTracking != 0, r.LogFileID)
 			status = statusOf(err)
 			d.mu.Lock()
 			t.taken = err == nil
@@ -461,7 +457,7 @@ func (d *disk) abandon(t *transaction) {
 		t.timer.Stop()
 	}
 	if taken {
-		d.drop(e) // what is left of it if this fails can be deleted by its id
+		d.drop(e, t.open.folder) // what is left of it if this fails can be deleted by its id
 	}
 	if held {
 		d.unblock()

@@ -62,6 +62,7 @@ type Folder interface {
 	Open(name string) (store.Node, error)
 	Create(name string) (store.Node, error)
 	Rename(name, newName string) (store.Pos, error)
+	Remove(name string) (store.Pos, error)
 }
 
 // OpenRequest describes a shared open.
@@ -104,6 +105,7 @@ type Open struct {
 	rights        Rights
 	initiator     scsi.Initiator
 	snapshot      *vhdx.Disk // a snapshot opened by target specifier
+	branch        *branch    // of a writeable one
 	pendingDelete bool       // guarded by disk.mu
 	shut          bool       // being closed; guarded by disk.mu
 	busy          int        // requests at work; guarded by disk.mu
@@ -189,7 +191,10 @@ func (s *Service) openDisk(o *Open, r OpenRequest) (*Open, ntstatus.Status) {
 		return nil, openStatus(err)
 	}
 	if r.Target != nil {
-		if err := d.openSnapshot(o, r.Target.SnapshotID); err != nil {
+		d.loading.Lock()
+		err := d.openSnapshot(o, r.Target.SnapshotID)
+		d.loading.Unlock()
+		if err != nil {
 			o.Close()
 			return nil, openStatus(err)
 		}
@@ -333,10 +338,10 @@ func (o *Open) Close() store.Pos {
 	d.loading.Lock()
 	defer d.loading.Unlock()
 	d.closed(o)
-	if o.snapshot != nil {
-		o.snapshot.Close()
+	pos := d.closeSnapshot(o)
+	if at, err := d.medium.Flush(); err == nil {
+		pos = max(pos, at)
 	}
-	pos, _ := d.medium.Flush()
 	if !o.svc.leave(d) {
 		return pos
 	}

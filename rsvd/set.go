@@ -68,7 +68,7 @@ func (c *call) answerSet(r wire.SetQueryRequest) {
 
 // exists reports whether the store still has a snapshot's data.
 func (c *call) exists(e snapshot) bool {
-	n, err := c.o.disk.vol.OpenID(e.view, c.o.disk.key.file)
+	n, err := c.o.disk.nodeOf(e)
 	if err != nil {
 		return false
 	}
@@ -113,7 +113,7 @@ func (c *call) deleteSnapshot() {
 		c.fail(ntstatus.SharingViolation)
 		return
 	}
-	pos, err := d.drop(e)
+	pos, err := d.drop(e, c.o.folder)
 	c.end(statusOf(err), pos)
 }
 

@@ -315,7 +315,7 @@ func TestSnapshotRequestsAreJudged(t *testing.T) {
 		"descending":      {c, wire.CreateSnapshot{Type: 1, Stages: stages{2, 1}}, ntstatus.InvalidParameter4, 0},
 		"log name":        {c, wire.CreateSnapshot{Type: 3, Stages: stages{1}, LogFileNameLength: 2}, ntstatus.InvalidParameter6, 0},
 		"not a set":       {plain, wire.CreateSnapshot{Type: 1, Stages: stages{1}}, ntstatus.InvalidDeviceRequest, 0},
-		"writeable":       {c, wire.CreateSnapshot{Type: 4, Stages: stages{1}}, 0, ntstatus.NotSupported},
+		"writeable flag":  {c, wire.CreateSnapshot{Type: 4, Flags: 1, Stages: stages{1}}, 0, ntstatus.InvalidParameter5},
 		"payload claimed": {c, wire.CreateSnapshot{Type: 1, Stages: stages{1}, ParametersPayloadSize: 1}, ntstatus.BufferTooSmall, 0},
 	} {
 		a := e.c.start(wire.MetaOperationStart, 4096, meta(1, wire.MetaCreateSnapshot), &e.r)

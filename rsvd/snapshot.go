@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"gabion/protocol/dtyp"
+	"gabion/protocol/ntstatus"
 	wire "gabion/protocol/rsvd"
 	"gabion/rsvd/vhdx"
 	"gabion/store"
@@ -23,7 +24,8 @@ type snapshot struct {
 	view     store.View
 	created  int64 // milliseconds since 1970
 	logFile  dtyp.GUID
-	previous dtyp.GUID // CDP: the snapshot before it
+	previous dtyp.GUID    // CDP: the snapshot before it
+	branch   store.FileID // writeable: the file with what was written to it; 0 for others
 }
 
 // snapshots are those of one disk, oldest first.
@@ -53,7 +55,7 @@ var be = binary.BigEndian
 
 const (
 	snapshotRecord  = 1
-	snapshotSize    = 1 + 1 + 4 + 8 + 8 + 16 + 16
+	snapshotSize    = 1 + 1 + 4 + 8 + 8 + 16 + 16 + 8
 	flagTracked     = 1
 	flagActive      = 2
 	snapshotsPrefix = "rsvd-"
@@ -74,7 +76,8 @@ func (e *snapshot) encode() []byte {
 	b = be.AppendUint64(b, uint64(e.view))
 	b = be.AppendUint64(b, uint64(e.created))
 	b = append(b, e.logFile[:]...)
-	return append(b, e.previous[:]...)
+	b = append(b, e.previous[:]...)
+	return be.AppendUint64(b, uint64(e.branch))
 }
 
 func decodeSnapshot(id dtyp.GUID, b []byte) (snapshot, error) {
@@ -82,7 +85,8 @@ func decodeSnapshot(id dtyp.GUID, b []byte) (snapshot, error) {
 		return snapshot{}, errRecord
 	}
 	return snapshot{id: id, tracked: b[1]&flagTracked != 0, active: b[1]&flagActive != 0, kind: wire.SnapshotType(be.Uint32(b[2:])),
-		view: store.View(be.Uint64(b[6:])), created: int64(be.Uint64(b[14:])), logFile: dtyp.GUID(b[22:38]), previous: dtyp.GUID(b[38:54])}, nil
+		view: store.View(be.Uint64(b[6:])), created: int64(be.Uint64(b[14:])), logFile: dtyp.GUID(b[22:38]), previous: dtyp.GUID(b[38:54]),
+		branch: store.FileID(be.Uint64(b[54:]))}, nil
 }
 
 func snapshotRow(file store.FileID, id dtyp.GUID) string {
@@ -126,7 +130,7 @@ func (d *disk) dropOrphans(known snapshots) error {
 }
 
 // take makes a snapshot of the payload as it is now.
-func (d *disk) take(id dtyp.GUID, kind wire.SnapshotType, tracked bool, logFile dtyp.GUID) (store.Pos, error) {
+func (d *disk) take(o *Open, id dtyp.GUID, kind wire.SnapshotType, tracked bool, logFile dtyp.GUID) (store.Pos, error) {
 	name := fmt.Sprintf("%s%016x-%s", snapshotsPrefix, uint64(d.key.file), id)
 	s, _, err := d.vol.Snapshots().Create(name, []store.FileID{d.key.file})
 	if err != nil {
@@ -141,6 +145,12 @@ func (d *disk) take(id dtyp.GUID, kind wire.SnapshotType, tracked bool, logFile 
 		}
 	}
 	d.mu.Unlock()
+	if kind == wire.SnapshotWriteable {
+		if e.branch, err = d.makeBranch(o, id); err != nil {
+			d.vol.Snapshots().Delete(s.View)
+			return 0, err
+		}
+	}
 	pos, err := d.vol.KV().Apply([]store.KVEdit{{Bucket: bucket, Key: snapshotRow(d.key.file, id), Value: e.encode()}})
 	if err != nil {
 		d.vol.Snapshots().Delete(s.View)
@@ -153,13 +163,19 @@ func (d *disk) take(id dtyp.GUID, kind wire.SnapshotType, tracked bool, logFile 
 }
 
 // drop deletes a snapshot: first what names it, then its data.
-func (d *disk) drop(e snapshot) (store.Pos, error) {
+func (d *disk) drop(e snapshot, folder Folder) (store.Pos, error) {
+	if d.branchInUse(e) {
+		return 0, ntstatus.SharingViolation
+	}
 	if _, err := d.vol.KV().Apply([]store.KVEdit{{Bucket: bucket, Key: snapshotRow(d.key.file, e.id)}}); err != nil {
 		return 0, err
 	}
 	d.mu.Lock()
 	d.snaps = slices.DeleteFunc(slices.Clone(d.snaps), func(x snapshot) bool { return x.id == e.id })
 	d.mu.Unlock()
+	if err := d.removeBranch(e, folder); err != nil {
+		return 0, err
+	}
 	pos, err := d.vol.Snapshots().Delete(e.view)
 	if errors.Is(err, store.ErrNotFound) { // an administrator was faster
 		err = nil
@@ -175,7 +191,7 @@ func (d *disk) snapshot(id dtyp.GUID) (snapshot, bool) {
 
 // at opens the container as a snapshot shows it.
 func (d *disk) at(e snapshot, folder Folder) (*vhdx.Disk, error) {
-	n, err := d.vol.OpenID(e.view, d.key.file)
+	n, err := d.nodeOf(e)
 	if err != nil {
 		return nil, err
 	}
@@ -189,6 +205,9 @@ func (d *disk) openSnapshot(o *Open, id dtyp.GUID) error {
 	if !ok || !o.set {
 		return store.ErrNotFound
 	}
+	if e.branch != 0 && o.rights&MayWrite != 0 {
+		return d.openBranch(o, e)
+	}
 	box, err := d.at(e, o.folder)
 	o.snapshot = box
 	return err
@@ -196,7 +215,7 @@ func (d *disk) openSnapshot(o *Open, id dtyp.GUID) error {
 
 // apply makes the disk what it was in a snapshot; the gate is closed.
 func (d *disk) apply(e snapshot, folder Folder) (store.Pos, error) {
-	pos, err := d.vol.Snapshots().Restore([]store.FileID{d.key.file}, e.view)
+	pos, err := d.revert(e)
 	if err != nil {
 		return 0, err
 	}
@@ -227,7 +246,7 @@ func (d *disk) extract(to store.Node, source snapshot, limit *snapshot, folder F
 	if box.Info().HasParent {
 		return d.flatten(out, box)
 	}
-	n, err := d.vol.OpenID(source.view, d.key.file)
+	n, err := d.nodeOf(source)
 	if err != nil {
 		return 0, err
 	}

@@ -43,7 +43,11 @@ type diskRecord struct {
 }
 
 func (d *sharedDisk) record() *diskRecord {
-	return &diskRecord{Context: d.context, Target: d.target, Sense: d.Sense()}
+	r := &diskRecord{Context: d.context, Target: d.target}
+	if d.Open != nil { // it is being recovered otherwise
+		r.Sense = d.Sense()
+	}
+	return r
 }
 
 // diskRequest is the part of a CREATE that is about a shared disk.

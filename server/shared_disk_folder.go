@@ -171,6 +171,37 @@ func (d *diskFolder) Rename(name, newName string) (store.Pos, error) {
 	return pos, nil
 }
 
+// Remove implements rsvd.Folder.
+func (d *diskFolder) Remove(name string) (store.Pos, error) {
+	o, status := d.now(d.request(name, uint32(dtyp.Delete|dtyp.Synchronize), smb2.DispositionOpen))
+	if status != ntstatus.Success {
+		return 0, folderError(status)
+	}
+	status = o.DeleteAtClose()
+	d.drop(o.ID())
+	_, pos, st := o.Close()
+	if status == ntstatus.Success {
+		status = st
+	}
+	return pos, folderError(status)
+}
+
+// drop lets go of a file.
+func (d *diskFolder) drop(id store.FileID) {
+	d.mu.Lock()
+	var gone *object.Open
+	for i, o := range d.held {
+		if o.ID() == id {
+			gone, d.held = o, append(d.held[:i:i], d.held[i+1:]...)
+			break
+		}
+	}
+	d.mu.Unlock()
+	if gone != nil {
+		gone.Close()
+	}
+}
+
 // openNode is a node that is open in the object store too.
 type openNode struct {
 	store.Node
@@ -184,7 +215,10 @@ func (n *openNode) Close() {
 
 // folderError tells package rsvd in the store's words what it looks at.
 func folderError(status ntstatus.Status) error {
-	if status == ntstatus.ObjectNameNotFound {
+	switch status {
+	case ntstatus.Success:
+		return nil
+	case ntstatus.ObjectNameNotFound:
 		return store.ErrNotFound
 	}
 	return status

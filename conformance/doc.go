@@ -6,6 +6,7 @@
 //	hostile   malformed and abusive traffic: what a server must survive
 //	torture   Samba's smbtorture, one row of a table for each case
 //	peers     other people's clients against the real binary
+//	rsvd      shared virtual disks: hosts with initiators, cases, transcripts, fights
 //	smbload   a load generator with verification
 //	rig       the real binary, started and stopped for a test
 package conformance

@@ -28,7 +28,7 @@ func TestShareEnumLevel1(t *testing.T) {
 	if err != nil || v.Level != 1 || v.HasResume {
 		t.Fatalf("%+v, %v", v, err)
 	}
-	r := dcerpc.NewReader(v.EncodeShareEnum([]Share{{Name: "vms", Remark: "disks"}, {Name: "IPC$", Type: TypeIPC | TypeSpecial}}))
+	r := dcerpc.NewReader(v.EncodeShareEnum([]Share{{Name: "vms", Remark: "disks", Type: TypeClusterSOFS}, {Name: "IPC$", Type: TypeIPC | TypeSpecial}}))
 	if r.Uint64() != 1<<32|1 || !r.Pointer() || r.Uint32() != 2 || !r.Pointer() || r.Count(12) != 2 {
 		t.Fatal("the container is wrong")
 	}
@@ -39,7 +39,7 @@ func TestShareEnumLevel1(t *testing.T) {
 		r.Pointer()
 	}
 	names := []string{r.String(), r.String(), r.String(), r.String()}
-	if names[0] != "vms" || names[1] != "disks" || names[2] != "IPC$" || types[1] != TypeIPC|TypeSpecial {
+	if names[0] != "vms" || names[1] != "disks" || names[2] != "IPC$" || types[0] != TypeDisk || types[1] != TypeIPC|TypeSpecial {
 		t.Errorf("%v %v", names, types)
 	}
 	if total, resume, result := r.Uint32(), r.Pointer(), r.Uint32(); total != 2 || resume || result != Success || r.Err() != nil || r.Left() != 0 {

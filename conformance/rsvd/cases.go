@@ -180,7 +180,7 @@ func reconnect(e *Env) error {
 		return err
 	}
 	e.hosts = append(e.hosts, again)
-	r, err := again.Reopen(d)
+	r, err := again.Reclaim(d)
 	if err != nil {
 		return fmt.Errorf("reconnect: %w", err)
 	}

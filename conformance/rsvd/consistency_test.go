@@ -77,7 +77,7 @@ func TestSenseSurvivesTheServer(t *testing.T) {
 	h, err := serverOf(r).ConnectAs(a.GUID)
 	must(t, err)
 	defer h.Close()
-	d, err = h.reclaim(d)
+	d, err = h.Reclaim(d)
 	must(t, err)
 	var srb wire.SRBStatusResponse
 	must(t, d.Ask(wire.SRBStatus, &srb, &wire.SRBStatusRequest{StatusKey: uint8(status)}))

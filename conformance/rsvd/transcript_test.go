@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"gabion/conformance/client"
 	"gabion/conformance/rig"
@@ -114,24 +113,13 @@ func (p *transcript) connect(who *player) {
 func (p *transcript) back(who *player) string {
 	p.connect(who)
 	for n, d := range who.disks {
-		again, err := who.host.reclaim(d)
+		again, err := who.host.Reclaim(d)
 		if err != nil {
 			return word(err)
 		}
 		who.disks[n] = again
 	}
 	return "ok"
-}
-
-// reclaim is Reopen as hosts do it: again and again, because the server may not have
-// noticed yet that the old connection is gone.
-func (h *Host) reclaim(d *Disk) (*Disk, error) {
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		again, err := h.Reopen(d)
-		if s, ok := client.Status(err); err == nil || !ok || s != ntstatus.ObjectNameNotFound && s != ntstatus.FileNotAvailable || time.Now().After(end) {
-			return again, err
-		}
-	}
 }
 
 func (p *transcript) play(f []string) string {

@@ -50,7 +50,16 @@ func (s *System) authorise(op *Operation, c *Call) error {
 // holds reports whether the caller may call the operation at a scope.
 func (c *Call) holds(at auth.Scope) bool {
 	held := c.Caller.held(at)
-	return held.Has(c.op.Role) || (c.op.Delegated != "" || c.op.Scoped && !c.op.Mutates) && held.Has(auth.RoleVMOperator)
+	return held.Has(c.op.Role) || c.op.forOperators() && held.Has(auth.RoleVMOperator)
+}
+
+// forOperators reports whether a vm-operator of its targets may call the operation: to
+// snapshot, clone and restore, and to see what there is for that; not to carry data in or out.
+func (op *Operation) forOperators() bool {
+	if op.Sends || op.Takes {
+		return false
+	}
+	return op.Delegated != "" || op.Scoped && !op.Mutates
 }
 
 // may reports whether the caller may call the operation on all of a target.

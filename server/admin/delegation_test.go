@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,6 +125,17 @@ func TestVMOperator(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &taken); err != nil || len(taken) != 3 {
 		t.Errorf("%v, own snapshots: %s", err, text)
 	}
+	// Snapshot, clone and restore, see what there is for that, and nothing else.
+	var open []string
+	for _, op := range Operations() {
+		if op.forOperators() {
+			open = append(open, op.Name)
+		}
+	}
+	slices.Sort(open)
+	if want := []string{"clone", "diff", "group list", "restore", "snapshot create", "snapshot diff", "snapshot list", "sync", "vm list"}; !slices.Equal(open, want) {
+		t.Errorf("a vm-operator may %q, want %q", open, want)
+	}
 	// The operations that are not about something delegated are all closed.
 	for _, op := range Operations() {
 		c := &Call{Caller: operator, op: &op}
@@ -148,7 +160,7 @@ func TestLeastRole(t *testing.T) {
 			for _, name := range strings.Fields(op.Delegated) {
 				c.values[name] = "vms/vm1"
 			}
-			want := held.Has(op.Role) || op.Delegated != "" && held.Has(auth.RoleVMOperator) || op.Scoped
+			want := held.Has(op.Role) || op.forOperators() && held.Has(auth.RoleVMOperator) || op.Scoped
 			if err := s.authorise(&op, c); (err == nil) != want {
 				t.Errorf("%s by a %v: %v", op.Name, role, err)
 			}

@@ -75,6 +75,8 @@ func (op *Operation) leastRole() string {
 		return op.Role.String() + " on what it touches"
 	case op.Delegated == "":
 		return op.Role.String()
+	case !op.forOperators():
+		return op.Role.String() + " on the " + op.Delegated
 	}
 	return op.Role.String() + ", or vm-operator, on the " + strings.Join(strings.Fields(op.Delegated), " and the ")
 }

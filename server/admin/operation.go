@@ -19,8 +19,8 @@ type Operation struct {
 	Path   string    // http.ServeMux path; {wildcards} are parameters
 	Role   auth.Role // least role that may call it
 	// Delegated names the parameters whose values, SHARE, SHARE/PATH, vm:NAME or group:NAME,
-	// are what the operation is about: roles on those are enough, and the operation is one of
-	// those that a vm-operator may call there. Empty: the role must be held on the array.
+	// are what the operation is about: roles on those are enough, and unless it carries data in
+	// or out a vm-operator may call it there. Empty: the role must be held on the array.
 	Delegated string
 	// Scoped operations are open to who holds a role anywhere: the handler shows and does
 	// what System.may allows, no more.

@@ -24,12 +24,13 @@ func checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "check",
 		Short:   "Verify a volume: a stopped one, or the running one through its server",
-		Example: "  gabion check --data /var/lib/gabion",
+		Example: "  gabion check --data /var/lib/gabion\n  gabion check --rebuild-index --data /var/lib/gabion",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			data, _ := c.Flags().GetString("data")
 			asJSON, _ := c.Flags().GetBool("json")
-			result, err := check(c.Context(), data)
+			rebuild, _ := c.Flags().GetBool("rebuild-index")
+			result, err := check(c.Context(), data, rebuild)
 			if err != nil {
 				return err
 			}
@@ -54,13 +55,17 @@ func checkCommand() *cobra.Command {
 		},
 	}
 	c.Flags().Bool("json", false, "print the result as JSON")
+	c.Flags().Bool("rebuild-index", false, "make the index of a stopped volume anew first, from its second index and the log")
 	return c
 }
 
 // check asks the running server, or opens the volume itself when there is none.
-func check(ctx context.Context, data string) (admin.CheckResult, error) {
+func check(ctx context.Context, data string, rebuild bool) (admin.CheckResult, error) {
 	var result admin.CheckResult
 	if client, err := admin.Dial(data); err == nil {
+		if rebuild {
+			return result, fmt.Errorf("the server of %s runs: stop it to rebuild the index", data)
+		}
 		for _, op := range admin.Operations() {
 			if op.Name == admin.CheckName {
 				out, err := client.Do(ctx, &op, nil)
@@ -76,7 +81,11 @@ func check(ctx context.Context, data string) (admin.CheckResult, error) {
 		return result, fmt.Errorf("there is no volume in %s: %w", data, err)
 	}
 	var found findings
-	sum, err := block.Check(block.Options{Dir: dir}, found.options(os.Stderr))
+	verify := block.Check
+	if rebuild {
+		verify = block.Rebuild
+	}
+	sum, err := verify(block.Options{Dir: dir}, found.options(os.Stderr))
 	if err != nil {
 		return result, volumeError(data, err)
 	}

@@ -132,6 +132,11 @@ func (v *Volume) makeRoom() error {
 			h.vain.note(v)
 			return err
 		}
+		if last, err := v.flushed(); err == nil && v.mirror.needs() < last {
+			if err := v.mirror.drop(); err != nil {
+				return err
+			}
+		}
 		v.releaseRetired()
 		flushed = true
 	}

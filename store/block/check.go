@@ -67,6 +67,13 @@ func Check(opt Options, how CheckOptions) (Summary, error) {
 	return sum, errors.Join(err, v.Close())
 }
 
+// Rebuild opens a stopped volume with its index made anew: from the second index and the log
+// since, or from the whole log where that is still there. What it finds is checked.
+func Rebuild(opt Options, how CheckOptions) (Summary, error) {
+	opt.rebuild = true
+	return Check(opt, how)
+}
+
 // Check verifies the volume: the directory structure, every chunk map of every
 // version and its data, and the reference counts. It looks at one state of the
 // index; on a running volume data that moved on meanwhile is looked at again.
@@ -87,6 +94,9 @@ func (v *Volume) Check(how CheckOptions) (Summary, error) {
 	v.space.mu.RUnlock()
 	v.epoch.Unlock()
 	defer c.snap.Close()
+	if err := c.tables(); err != nil {
+		return c.sum, err
+	}
 	for _, step := range []func() error{c.tree, c.chunks, c.counts} {
 		if err := step(); err != nil {
 			return c.sum, err
@@ -104,6 +114,7 @@ type checker struct {
 	total int64
 	segs  map[uint64]bool
 	paths map[store.FileID]string // of live files
+	bad   []keyRange              // of damaged tables of the index
 
 	sizes map[streamRef]int64
 	names map[streamRef]string
@@ -117,30 +128,6 @@ func (c *checker) found(p Problem) {
 	if c.how.Found != nil {
 		c.how.Found(p)
 	}
-}
-
-// scan walks the keys with a prefix in the state that is checked. A damaged part of the index
-// is a problem, not the end.
-func (c *checker) scan(prefix byte, fn func(key, value []byte) error) error {
-	it, err := c.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for ok := it.First(); ok; ok = it.Next() {
-		value, err := it.ValueAndErr()
-		if err != nil {
-			c.found(Problem{What: fmt.Sprintf("index, near key %x: %v", it.Key(), err)})
-			continue
-		}
-		if err := fn(it.Key(), value); err != nil {
-			return err
-		}
-	}
-	if err := it.Error(); err != nil {
-		c.found(Problem{What: fmt.Sprintf("index, keys %q: %v", prefix, err)})
-	}
-	return nil
 }
 
 // scanLive walks the newest versions that are not tombstones.
@@ -384,7 +371,8 @@ func (c *checker) data(id chunkID, m, last *chunkMap) error {
 				if e := c.v.check(); e != nil {
 					return e
 				}
-				c.damage(id, b, 1, err)
+				off, _ := p.extent(b)
+				c.damage(id, b, 1, fmt.Errorf("%w (%s)", err, c.v.space.where(p.container, off*sectorSize)))
 			}
 			c.sum.Bytes += blockSize
 		}

@@ -14,6 +14,9 @@
 // block verified. It takes no lock across the read; a segment is not written over
 // before its last reader left.
 //
+// Files of the index may rot. A second index, mirror.go, takes the place of one that does not
+// open, and of one that a check found damaged.
+//
 // What may be large (materialising clones, removing files, deleting snapshots,
 // cleaning) is done by one background goroutine in bounded steps, each a
 // change like any other.

@@ -216,6 +216,7 @@ func (v *Volume) reclaim() (bool, error) {
 	if err := v.trim(); err != nil {
 		return false, err
 	}
+	v.mirror.renew()
 	return false, v.reserve.stock()
 }
 

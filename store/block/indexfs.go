@@ -23,6 +23,8 @@ type indexFS struct {
 	failed func(error)
 	// room gives space up for the index.
 	room *reserve
+	// second gets copies of the tables.
+	second *mirror
 	// ended: the volume closed while Pebble still waited for space; nothing it does counts
 	// any more.
 	ended atomic.Bool
@@ -40,6 +42,9 @@ func isManifest(fs vfs.FS, name string) bool {
 // Create implements vfs.FS. A marker names a MANIFEST that was just made; the
 // directory is synced ahead of it, lest a crash keeps the one and not the other.
 func (f *indexFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if inMirror(f.FS, name) {
+		return f.FS.Create(name, c)
+	}
 	if strings.HasPrefix(f.FS.PathBase(name), "marker.") {
 		if err := syncDir(f.FS, f.FS.PathDir(name)); err != nil {
 			f.halt(err)
@@ -71,6 +76,14 @@ func (f *indexFS) Remove(name string) error {
 		return errEnded
 	}
 	return f.FS.Remove(name)
+}
+
+// Link implements vfs.FS.
+func (f *indexFS) Link(from, to string) error {
+	if inMirror(f.FS, to) {
+		return f.second.link(from, to)
+	}
+	return f.FS.Link(from, to)
 }
 
 // Rename implements vfs.FS.
@@ -123,8 +136,8 @@ func (f *indexFS) Lock(string) (io.Closer, error) { return io.NopCloser(nil), ni
 
 func (f *indexFS) OpenDir(name string) (vfs.File, error) {
 	file, err := f.FS.OpenDir(name)
-	if err != nil {
-		return nil, err
+	if err != nil || inMirror(f.FS, f.FS.PathJoin(name, "x")) {
+		return file, err
 	}
 	return &indexDir{file, f}, nil
 }

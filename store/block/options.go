@@ -28,6 +28,8 @@ type Options struct {
 	// Manual leaves background work (syncing within a second, materialising,
 	// removing, cleaning) to calls of Step: deterministic tests.
 	Manual bool
+
+	rebuild bool // make the index anew (Rebuild)
 }
 
 const (

@@ -20,9 +20,15 @@ type retired struct {
 	seq, pos uint64
 }
 
-// passed returns the segment that recovery begins with: it needs that one and all later
-// ones.
+// passed returns the segment that recovery begins with, from the index or from its mirror: it
+// needs that one and all later ones.
 func (v *Volume) passed() (uint64, error) {
+	seq, err := v.flushed()
+	return min(seq, v.mirror.needs()), err
+}
+
+// flushed is passed for the index alone.
+func (v *Volume) flushed() (uint64, error) {
 	it, err := v.index.NewIter(&pebble.IterOptions{
 		LowerBound: []byte{kTally}, UpperBound: []byte{kTally, 0}, OnlyReadGuaranteedDurable: true,
 	})
@@ -118,6 +124,9 @@ func (v *Volume) retire() (bool, error) {
 	list, young := v.space.empties(before, 16)
 	if len(list) == 0 {
 		if young && v.pressed() {
+			if last, err := v.flushed(); err == nil && v.mirror.needs() < last {
+				return true, v.mirror.drop()
+			}
 			return v.flushIndex()
 		}
 		return false, nil

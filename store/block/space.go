@@ -2,6 +2,7 @@ package block
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -334,4 +335,21 @@ func (s *space) readMoved(container uint64, p []byte, off uint32) error {
 		off += uint32(n)
 	}
 	return nil
+}
+
+// where names the file that an address of a container lies in, and the place there.
+func (s *space) where(container uint64, off uint32) string {
+	seq, place := container, off
+	if _, ok := s.v.log.Slot(container); !ok {
+		at, ok, err := s.places.find(regionID{container, uint16(off / regionSize)}, off%regionSize/sectorSize)
+		if err != nil || !ok {
+			return fmt.Sprintf("segment %d, which is gone", container)
+		}
+		seq, place = at.seq, at.place+off%regionSize-uint32(at.off)*sectorSize
+	}
+	slot, ok := s.v.log.Slot(seq)
+	if !ok {
+		return fmt.Sprintf("segment %d, which is gone", seq)
+	}
+	return fmt.Sprintf("log/%08d.seg at %d", slot, place)
 }

@@ -57,6 +57,7 @@ type Volume struct {
 
 	disk    disk
 	reserve reserve
+	mirror  mirror
 	ifs     *indexFS
 	running atomic.Bool // past recovery
 	work    house
@@ -107,6 +108,12 @@ func (v *Volume) open() error {
 		}
 	}
 	v.id = id
+	v.mirror.init(v)
+	return v.start()
+}
+
+// empty makes the tables in memory what they are ahead of recovery.
+func (v *Volume) empty() {
 	v.chunks.init(v, v.opt.CacheSize*3/8)
 	v.inodes.init()
 	v.space.init(v)
@@ -116,7 +123,6 @@ func (v *Volume) open() error {
 	v.snaps.init()
 	v.work.init(v)
 	v.cleaner.init(v)
-	return v.start()
 }
 
 // create makes the directories of a new volume, then its identity.
@@ -136,34 +142,15 @@ func (v *Volume) create() (identity, error) {
 	return createIdentity(v.opt)
 }
 
-// start opens log and index, replays, and starts the background.
+// start opens log and index, replays, and starts the background. A damaged index is
+// replaced by its mirror.
 func (v *Volume) start() error {
-	fs, dir := v.opt.FS, v.opt.Dir
-	var err error
-	v.log, err = seglog.Open(seglog.Options{
-		FS: fs, Dir: fs.PathJoin(dir, "log"), Volume: v.id.id, SegmentSize: v.id.segmentSize,
-		Prewrite: v.id.segmentSize >= defaultSegmentSize,
-		Reserve:  logReserve,
-		Failed:   func(err error) { v.stop(err) },
-	})
-	if err != nil {
-		return err
+	live, last, err := v.recoverAll(v.opt.rebuild)
+	if isDamage(err) && v.mirror.valid >= 0 && !v.opt.rebuild {
+		v.out.Error("the index is damaged; the second one takes its place", "dir", v.opt.Dir, "error", err)
+		v.closeAll()
+		live, last, err = v.recoverAll(true)
 	}
-	v.ifs = &indexFS{FS: fs, running: &v.running, room: &v.reserve, failed: func(err error) { v.stop(err) }, force: func() error {
-		if !v.running.Load() {
-			return nil // recovery synced what it replays
-		}
-		return v.log.Sync()
-	}}
-	if v.index, err = openIndex(v.opt, v.ifs, fs.PathJoin(dir, "index")); err != nil {
-		return err
-	}
-	v.batch = v.index.NewBatch()
-	last, err := v.recover()
-	if err != nil {
-		return err
-	}
-	live, err := v.load()
 	if err != nil {
 		return err
 	}
@@ -186,11 +173,61 @@ func (v *Volume) start() error {
 	return nil
 }
 
+// recoverAll opens log and index and brings the index to the end of the log. rebuild makes the
+// index anew first.
+func (v *Volume) recoverAll(rebuild bool) (live map[uint64]uint32, last uint64, err error) {
+	v.empty()
+	fs, dir := v.opt.FS, v.opt.Dir
+	v.log, err = seglog.Open(seglog.Options{
+		FS: fs, Dir: fs.PathJoin(dir, "log"), Volume: v.id.id, SegmentSize: v.id.segmentSize,
+		Prewrite: v.id.segmentSize >= defaultSegmentSize,
+		Reserve:  logReserve,
+		Failed:   func(err error) { v.stop(err) },
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	if rebuild {
+		from, err := v.mirror.rebuild()
+		if err != nil {
+			return nil, 0, err
+		}
+		v.out.Warn("the index is made anew", "dir", dir, "from", from)
+	}
+	v.ifs = &indexFS{FS: fs, running: &v.running, room: &v.reserve, second: &v.mirror, failed: func(err error) { v.stop(err) }, force: func() error {
+		if !v.running.Load() {
+			return nil // recovery synced what it replays
+		}
+		return v.log.Sync()
+	}}
+	if v.index, err = openIndex(v.opt, v.ifs, fs.PathJoin(dir, "index")); err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", errIndex, err)
+	}
+	v.batch = v.index.NewBatch()
+	if last, err = v.recover(); err != nil {
+		return nil, 0, err
+	}
+	live, err = v.load()
+	return live, last, err
+}
+
+// closeAll closes what recoverAll opened.
+func (v *Volume) closeAll() {
+	if v.index != nil && v.stopped.Load() == nil {
+		v.index.Close()
+		v.index = nil
+	}
+	if v.log != nil {
+		v.log.Close()
+	}
+}
+
 // abandon releases what a failed open holds.
 func (v *Volume) abandon() {
 	if v.index != nil && v.stopped.Load() == nil {
 		v.index.Close()
 	}
+	v.mirror.done.Wait()
 	if v.lock != nil {
 		v.lock.Close()
 	}
@@ -260,13 +297,16 @@ func (v *Volume) Close() error {
 	v.work.stop()
 	defer v.lock.Close()
 	if err := v.Stopped(); err != nil {
+		v.ifs.ended.Store(true)
 		return err // the index may hang, or write what the log lacks
 	}
 	if err := v.stopError(v.log.Sync()); err != nil {
 		return err
 	}
+	v.mirror.done.Wait()
 	err := v.closeIndex()
 	if e := v.Stopped(); e != nil {
+		v.ifs.ended.Store(true)
 		return e
 	}
 	if cerr := v.log.Close(); err == nil {

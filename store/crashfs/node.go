@@ -187,7 +187,9 @@ func (fs *FS) commit(d *node, elem string) error {
 	case now == nil && durable.dir && (durable.parent != d || durable.name != elem):
 		// it was moved away, and that is durable already
 	case now == nil:
-		err = fs.base.RemoveAll(at)
+		if err = fs.base.RemoveAll(at); durable.dir {
+			fs.forget(durable)
+		}
 	case now.dir:
 		if durable != nil {
 			if err := fs.base.RemoveAll(at); err != nil {
@@ -213,6 +215,17 @@ func (fs *FS) commit(d *node, elem string) error {
 		fs.collect(durable)
 	}
 	return nil
+}
+
+// forget drops what is pending below a directory that the base does not have any more.
+func (fs *FS) forget(d *node) {
+	clear(d.pending)
+	delete(fs.changed, d)
+	for _, c := range d.children {
+		if c.dir {
+			fs.forget(c)
+		}
+	}
 }
 
 // syncDir makes all names of d durable: new ones first, so that a crash between

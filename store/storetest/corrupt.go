@@ -251,9 +251,23 @@ func (v *victim) flip(i int) (o outcome, err error) {
 		}
 	}
 	if len(failed) > 0 {
-		return reports, nil
+		return reports, v.checked(vol, where, at.path)
 	}
 	return harmlessFlip, nil
+}
+
+// checked makes sure that a check finds what reads reported, and names the file on the disk.
+func (v *victim) checked(vol store.Volume, where, path string) error {
+	if v.e.Check == nil {
+		return nil
+	}
+	switch err := v.e.Check(vol); {
+	case err == nil:
+		return fmt.Errorf("%s: reads fail, a check finds nothing", where)
+	case !strings.Contains(err.Error(), path[strings.LastIndexByte(path, '/')+1:]):
+		return fmt.Errorf("%s: the check does not name the file: %w", where, err)
+	}
+	return nil
 }
 
 // covered reports whether an error was returned for a place or one above it.

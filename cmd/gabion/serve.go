@@ -326,6 +326,7 @@ func (a *array) openServer() error {
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Check:   a.check,
 		Stats:   func() any { return a.volume.Stats() },
+		Usage:   func() (any, error) { return a.volume.Usage() },
 	}
 	pipes.Editor = admin.RemoteShares{System: a.system}
 	return nil

@@ -47,6 +47,8 @@ type System struct {
 	Check func(ctx context.Context) (CheckResult, error)
 	// Stats are the store's inner figures; nil when the engine has none.
 	Stats func() any
+	// Usage counts what takes the space.
+	Usage func() (any, error)
 }
 
 // Damage is one finding of a check.

@@ -17,6 +17,16 @@ var volumeOperations = []Operation{{
 		return s.Stats(), nil
 	},
 }, {
+	Name: "volume space", Method: "GET", Path: "/v1/volume/space", Role: auth.RoleReadOnly,
+	Summary: "Count what files, clones and each snapshot take",
+	Example: "gabion volume space",
+	Run: func(_ context.Context, s *System, _ *Call) (any, error) {
+		if s.Usage == nil {
+			return s.Volume.Space(), nil
+		}
+		return s.Usage()
+	},
+}, {
 	Name: CheckName, Method: "POST", Path: "/v1/volume/check", Role: auth.RoleStorageAdmin,
 	Summary: "Verify the running volume",
 	Example: "gabion volume check",

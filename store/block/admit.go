@@ -223,6 +223,10 @@ func (v *Volume) Space() store.Space {
 	s.mu.RLock()
 	sp := store.Space{Total: v.opt.Capacity, Used: s.live, SnapshotHeld: s.held}
 	s.mu.RUnlock()
+	if len(*v.snaps.live.Load()) == 0 {
+		sp.SnapshotHeld = 0
+	}
+	sp.SnapshotHeld = min(sp.SnapshotHeld, sp.Used)
 	total, room := v.disk.usage(v)
 	if sp.Total == 0 {
 		sp.Total = total

@@ -39,7 +39,7 @@ type space struct {
 	segs   map[uint64]*segment
 	shared map[uint64][]sharing // of the regions of containers, as far as it is known
 	live   int64
-	held   int64  // estimate of what only snapshots keep
+	held   int64  // what only snapshots keep, as Usage counted it last
 	cur    uint64 // segment that records go to
 	tally  *tally // while the volume opens
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"gabion/server/vm"
 	"gabion/store"
 )
@@ -126,46 +128,69 @@ func (c *Changer) Sync(ctx context.Context, pairs []Pair, s Info, target string,
 }
 
 func (c *Changer) syncAll(h *held, pairs []Pair, s Info, r *Report) (last store.Pos, err error) {
-	for _, p := range pairs {
-		n, pos, err := c.syncOne(p, s)
-		if err != nil {
-			return 0, fmt.Errorf("%v: %w", p.To.Place, err)
+	changed := make([]int64, len(pairs))
+	var g errgroup.Group
+	for i, p := range pairs {
+		g.Go(func() error {
+			var err error
+			if changed[i], err = c.count(p, s); err != nil {
+				err = fmt.Errorf("%v: %w", p.To.Place, err)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return 0, err
+	}
+	for i, p := range pairs {
+		n := changed[i]
+		if n > 0 {
+			pos, err := c.syncOne(p, s)
+			if err != nil {
+				return 0, fmt.Errorf("%v: %w", p.To.Place, err)
+			}
+			last = max(last, pos)
+			h.opens[p.To.ID].Replaced()
 		}
-		last = max(last, pos)
-		h.opens[p.To.ID].Replaced()
 		r.Bytes += n
 		r.Items = append(r.Items, Item{p.To.String(), "synced from " + p.From.String(), n})
 	}
 	return last, nil
 }
 
-// syncOne counts what will change, which is quick because nothing is read, and changes it.
-func (c *Changer) syncOne(p Pair, s Info) (int64, store.Pos, error) {
-	vol := c.Book.Volume
-	from, err := vol.OpenID(s.View, p.From.ID)
-	if err != nil {
-		return 0, 0, err
+// streams opens both sides of a pair.
+func (c *Changer) streams(p Pair, s Info, do func(from, to store.Stream) error) error {
+	var sides [2]store.Stream
+	for i, at := range []struct {
+		view store.View
+		id   store.FileID
+	}{{s.View, p.From.ID}, {store.Live, p.To.ID}} {
+		n, err := c.Book.Volume.OpenID(at.view, at.id)
+		if err != nil {
+			return err
+		}
+		defer n.Close()
+		if sides[i], err = n.Data(); err != nil {
+			return err
+		}
+		defer sides[i].Close()
 	}
-	defer from.Close()
-	to, err := vol.OpenID(store.Live, p.To.ID)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer to.Close()
-	x, err := from.Data()
-	if err != nil {
-		return 0, 0, err
-	}
-	defer x.Close()
-	y, err := to.Data()
-	if err != nil {
-		return 0, 0, err
-	}
-	defer y.Close()
-	n, err := sizeOf(y, x)
-	if err != nil || n == 0 {
-		return n, 0, err
-	}
-	pos, err := cloneStream(y, x)
-	return n, pos, err
+	return do(sides[0], sides[1])
+}
+
+// count says how many bytes will change, which is quick because nothing is read.
+func (c *Changer) count(p Pair, s Info) (n int64, err error) {
+	err = c.streams(p, s, func(from, to store.Stream) error {
+		n, err = sizeOf(to, from)
+		return err
+	})
+	return n, err
+}
+
+func (c *Changer) syncOne(p Pair, s Info) (pos store.Pos, err error) {
+	err = c.streams(p, s, func(from, to store.Stream) error {
+		pos, err = cloneStream(to, from)
+		return err
+	})
+	return pos, err
 }

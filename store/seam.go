@@ -199,10 +199,14 @@ type KVEdit struct {
 type Snapshots interface {
 	// Create takes one snapshot of everything below the scope nodes (the root
 	// for a whole volume) as one instant: every write acknowledged before is in
-	// it. Costs O(len(scope)). ErrExist when the name is taken.
+	// it. Costs O(len(scope)). ErrExist when the name is taken. No two snapshots are
+	// of the same second: the later one is dated to the next.
 	Create(name string, scope []FileID) (Snapshot, Pos, error)
 	// List returns the snapshots that cover id, oldest first; RootID lists all.
 	List(id FileID) ([]Snapshot, error)
+	// Versions is List without the snapshots in which the file (attributes, blobs and
+	// streams) is the same as in the next newer one of the list, or now.
+	Versions(id FileID) ([]Snapshot, error)
 	Find(name string) (Snapshot, error)
 	Delete(v View) (Pos, error)
 	// Diff calls fn in order for the ranges of one stream of file id that differ

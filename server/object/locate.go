@@ -50,7 +50,11 @@ func (c *creation) locateAndOpen(resume func()) (res CreateResult, st ntstatus.S
 	}
 	lock := v.entries(dir.node.ID())
 	lock.RLock()
-	node, e, err := v.open(dir.node, c.path.name)
+	node, e, err := c.inView(dir.node, c.path.name)
+	if err == nil && node.View() != c.view {
+		node.Close()
+		err = store.ErrNotFound
+	}
 	if err == nil {
 		// The entry cannot go before the open stands.
 		res, st, w = c.existing(v.hold(node), e.Name, &dir, resume)
@@ -71,14 +75,16 @@ func (c *creation) walk() (place, ntstatus.Status, *Reparse) {
 	at := place{node: c.tree.root.node, path: c.tree.prefix}
 	if c.view != c.tree.root.view {
 		n, err := v.store.OpenID(c.view, c.tree.root.id)
-		if err != nil {
+		switch {
+		case err == nil:
+			at.node, at.own = n, true
+		case c.path.isRoot():
 			return at, ntstatus.ObjectNameNotFound, nil
 		}
-		at.node, at.own = n, true
 	}
 	traverse := !hasPrivilege(c.req.Token, privTraverse)
 	for i, name := range c.path.dirs {
-		next, e, err := v.open(at.node, name)
+		next, e, err := c.inView(at.node, name)
 		at.close()
 		if err != nil {
 			if errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrNotDir) {

@@ -1,6 +1,7 @@
 package object
 
 import (
+	"errors"
 	"math/bits"
 	"slices"
 	"strings"
@@ -36,38 +37,76 @@ const HiddenSnapshot = "fsrvp-"
 
 func hidden(s *store.Snapshot) bool { return strings.HasPrefix(s.Name, HiddenSnapshot) }
 
-// viewAt finds the snapshot of the tree taken at a time, to the second.
+// viewAt finds the snapshot taken at a time, to the second: of those that cover the tree the newest,
+// else one of a part of it.
 func (t *Tree) viewAt(at dtyp.Filetime) (store.View, ntstatus.Status) {
-	list, err := t.vol.store.Snapshots().List(t.root.id)
+	list, err := t.vol.store.Snapshots().List(store.RootID)
 	if err != nil {
 		return 0, t.vol.fs.statusOf(err)
 	}
-	for i := len(list) - 1; i >= 0; i-- {
-		if second(list[i].Taken) == second(at) && !hidden(&list[i]) {
-			return list[i].View, ntstatus.Success
+	found := store.Live
+	for _, s := range slices.Backward(list) {
+		if second(s.Taken) != second(at) {
+			continue
 		}
+		n, err := t.vol.store.OpenID(s.View, t.root.id)
+		if err == nil {
+			n.Close()
+			return s.View, ntstatus.Success
+		}
+		if found == store.Live {
+			found = s.View
+		}
+	}
+	if found != store.Live {
+		return found, ntstatus.Success
 	}
 	return 0, ntstatus.ObjectNameNotFound
 }
 
+// maxVersions is how many versions of a file are listed.
+const maxVersions = 512
+
 // Snapshots lists the times of the snapshots that show this file, newest first
-// (FSCTL_SRV_ENUMERATE_SNAPSHOTS).
+// (FSCTL_SRV_ENUMERATE_SNAPSHOTS): of a file those in which it differs from the next newer one.
 func (o *Open) Snapshots() ([]dtyp.Filetime, ntstatus.Status) {
 	if st := o.enter(); st != ntstatus.Success {
 		return nil, st
 	}
 	defer o.leave()
-	list, err := o.tree.vol.store.Snapshots().List(o.file.id)
+	snaps := o.tree.vol.store.Snapshots()
+	list := snaps.Versions
+	if o.IsDir() {
+		list = snaps.List
+	}
+	all, err := list(o.file.id)
 	if err != nil {
 		return nil, o.tree.vol.fs.statusOf(err)
 	}
 	var ts []dtyp.Filetime
-	for _, s := range slices.Backward(list) {
-		if !hidden(&s) {
-			ts = append(ts, s.Taken)
+	for _, s := range slices.Backward(all) {
+		if len(ts) == maxVersions {
+			break
 		}
+		ts = append(ts, s.Taken)
 	}
 	return ts, ntstatus.Success
+}
+
+// inView opens what a name of a directory led to in the create's view. On the way to what the view
+// covers names are those of now: a snapshot of a folder or file says nothing about the folders above.
+func (c *creation) inView(dir store.Node, name string) (store.Node, store.Entry, error) {
+	v := c.tree.vol
+	n, e, err := v.open(dir, name)
+	if err != nil || n.View() == c.view {
+		return n, e, err
+	}
+	old, err := v.store.OpenID(c.view, n.ID())
+	if errors.Is(err, store.ErrNotFound) {
+		return n, e, nil
+	}
+	n.Close()
+	return old, e, err
 }
 
 // clientID makes the ids of a snapshot's files differ from those of the live ones and of other

@@ -105,3 +105,52 @@ func (l *lineage) covered(s *snapshot, id store.FileID, depth int) (bool, error)
 	}
 	return false, nil
 }
+
+// Versions implements store.Snapshots: a snapshot's number is in the markers of what was changed
+// since it was taken and before the next one was.
+func (s snapshots) Versions(id store.FileID) ([]store.Snapshot, error) {
+	list, err := s.List(id)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	touched := s.v.pendings.versionsOf(id)
+	it := scanner{v: s.v}
+	defer it.close()
+	// A snapshot that does not cover the file may stand between two that do.
+	numbers := *s.v.snaps.live.Load()
+	out := list[:0]
+	for i, sn := range list {
+		next := ^uint64(0)
+		if i+1 < len(list) {
+			next = uint64(list[i+1].View)
+		}
+		at, _ := slices.BinarySearch(numbers, uint64(sn.View))
+		differs := false
+		for ; at < len(numbers) && numbers[at] < next && !differs; at++ {
+			if differs = touched[numbers[at]]; !differs {
+				if differs, err = it.marked(numbers[at], id); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if differs {
+			out = append(out, sn)
+		}
+	}
+	return out, nil
+}
+
+// marked reports whether something of a file was changed first in a version.
+func (it *scanner) marked(version uint64, id store.FileID) (found bool, err error) {
+	for _, kind := range [...]byte{kBlob, kChunk, kInode, kStream} {
+		prefix := key64(key64(nil, kMarker, version)[:9:9], kind, uint64(id))
+		err = it.scan(prefix, nil, func([]byte, []byte) (bool, error) {
+			found = true
+			return false, nil
+		})
+		if found || err != nil {
+			break
+		}
+	}
+	return found, err
+}

@@ -259,6 +259,24 @@ func (t *pendTable) of(o orphan) *pending {
 	return nil
 }
 
+// versionsOf tells the versions of the pending clones of a file's streams.
+func (t *pendTable) versionsOf(id store.FileID) map[uint64]bool {
+	out := map[uint64]bool{}
+	if t.count.Load() == 0 {
+		return out
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for ref, ls := range t.streams {
+		if ref.file == id {
+			for _, l := range ls {
+				out[l.version] = true
+			}
+		}
+	}
+	return out
+}
+
 // names reports whether a view is the source of a pending clone.
 func (t *pendTable) names(view uint64) bool {
 	t.mu.RLock()

@@ -201,19 +201,27 @@ func (v *Volume) openAll(ids []store.FileID) ([]*inode, error) {
 	return nodes, nil
 }
 
+// second is one in units of FILETIME. Clients name snapshots by the second.
+const second = 10_000_000
+
 // takeSnapshot makes a snapshot of what is below nodes. Caller holds epoch for writing.
 func (v *Volume) takeSnapshot(name string, scope []store.FileID, nodes []*inode) (*snapshot, store.Pos, error) {
+	taken := dtyp.FiletimeOf(v.opt.Now())
 	for _, o := range *v.snaps.byID.Load() {
-		if o.name == name && !o.doomed && !o.hidden {
+		if o.hidden {
+			continue
+		}
+		if o.name == name && !o.doomed {
 			return nil, 0, fmt.Errorf("snapshot %q: %w", name, store.ErrExist)
 		}
+		taken = max(taken, (o.taken/second+1)*second)
 	}
 	for _, n := range nodes {
 		if n.gone.Load() {
 			return nil, 0, fmt.Errorf("file %d: %w", n.id, store.ErrNotFound)
 		}
 	}
-	snap := &snapshot{id: v.version + 1, name: name, taken: dtyp.FiletimeOf(v.opt.Now()), scope: slices.Clone(scope)}
+	snap := &snapshot{id: v.version + 1, name: name, taken: taken, scope: slices.Clone(scope)}
 	c := newChange()
 	defer c.free()
 	c.set(counterKey("version"), le.AppendUint64(nil, snap.id))

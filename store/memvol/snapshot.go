@@ -62,6 +62,10 @@ func (s snapshots) Create(name string, scope []store.FileID) (store.Snapshot, st
 			return store.Snapshot{}, 0, fmt.Errorf("snapshot %q: %w", name, store.ErrExist)
 		}
 	}
+	taken := dtyp.FiletimeOf(v.opt.Now())
+	for _, o := range v.snaps {
+		taken = max(taken, (o.Taken/1e7+1)*1e7)
+	}
 	t := tree{}
 	for _, id := range scope {
 		n := v.live[id]
@@ -71,7 +75,7 @@ func (s snapshots) Create(name string, scope []store.FileID) (store.Snapshot, st
 		v.cover(n, t)
 	}
 	v.last++
-	sn := &snapshot{store.Snapshot{View: v.last, Name: name, Taken: dtyp.FiletimeOf(v.opt.Now()), Scope: slices.Clone(scope)}, t}
+	sn := &snapshot{store.Snapshot{View: v.last, Name: name, Taken: taken, Scope: slices.Clone(scope)}, t}
 	v.snaps = append(v.snaps, sn)
 	return sn.public(), v.done(), nil
 }
@@ -88,6 +92,48 @@ func (s snapshots) List(id store.FileID) ([]store.Snapshot, error) {
 		}
 	}
 	return out, nil
+}
+
+func (s snapshots) Versions(id store.FileID) ([]store.Snapshot, error) {
+	if err := s.v.enter("Snapshots.Versions"); err != nil {
+		return nil, err
+	}
+	defer s.v.mu.Unlock()
+	newer := s.v.live[id]
+	var out []store.Snapshot
+	for _, sn := range slices.Backward(s.v.snaps) {
+		n := sn.tree[id]
+		if n == nil {
+			continue
+		}
+		if newer == nil || !n.same(newer) {
+			out = append(out, sn.public())
+		}
+		newer = n
+	}
+	slices.Reverse(out)
+	return out, nil
+}
+
+// same reports whether two versions of a file have the same attributes, blobs and streams.
+func (n *inode) same(o *inode) bool {
+	if n.attr() != o.attr() || len(n.blobs) != len(o.blobs) || len(n.streams) != len(o.streams) {
+		return false
+	}
+	for k, b := range n.blobs {
+		if string(o.blobs[k]) != string(b) {
+			return false
+		}
+	}
+	if n.unnamed != nil && len(diff(&n.unnamed.data, &o.unnamed.data)) > 0 {
+		return false
+	}
+	for k, s := range n.streams {
+		if t := o.streams[k]; t == nil || len(diff(&s.data, &t.data)) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func (s snapshots) Find(name string) (store.Snapshot, error) {

@@ -69,6 +69,7 @@ var contract = []struct {
 	{"snapshots/delete", testSnapshotDelete},
 	{"snapshots/diff", testDiff},
 	{"snapshots/differs", testDiffers},
+	{"snapshots/versions", testVersions},
 	{"snapshots/restore", testRestore},
 	{"snapshots/restore-streams", testRestoreStreams},
 	{"snapshots/restore-set", testRestoreSet},

@@ -61,3 +61,55 @@ func testDiffers(k *kit) {
 		k.Errorf("%d calls after false", calls)
 	}
 }
+
+// testVersions: of the snapshots of a file those count that differ from what came after, and no
+// two have the same second.
+func testVersions(k *kit) {
+	d := k.mkdir(k.root, "d")
+	f, g := k.file(d, "f"), k.file(d, "g")
+	s := k.data(f)
+	k.write(s, pattern(1, 500<<10), 0)
+	k.snap("a")
+	k.write(k.data(g), pattern(2, 10), 0)
+	k.snap("b")
+	k.write(s, pattern(3, 10), 300<<10)
+	k.snap("c", d.ID())
+	k.snap("d", g.ID())
+	_, err := f.Update(store.Change{Blobs: map[store.BlobKind][]byte{store.BlobSecurity: []byte("x")}})
+	k.ok(err)
+	k.snap("e", f.ID())
+	k.write(k.stream(f, "n"), []byte("y"), 0)
+	k.snap("f")
+	k.snap("g")
+	is := func(want string) {
+		list, err := k.v.Snapshots().Versions(f.ID())
+		k.ok(err)
+		got := ""
+		for _, s := range list {
+			got += s.Name
+		}
+		if got != want {
+			k.Errorf("versions %q, want %q", got, want)
+		}
+	}
+	is("bce")
+	_, err = s.CloneFrom(0, k.data(g), 0, 10, store.Touch{})
+	if err == nil {
+		k.Errorf("a clone of ten bytes into the middle")
+	}
+	_, err = s.Zero(0, 400<<10, store.Touch{})
+	k.ok(err)
+	is("bceg")
+	c, err := k.v.Snapshots().Find("c")
+	k.ok(err)
+	_, err = k.v.Snapshots().Delete(c.View)
+	k.ok(err)
+	is("beg")
+	all, err := k.v.Snapshots().List(store.RootID)
+	k.ok(err)
+	for i := 1; i < len(all); i++ {
+		if all[i].Taken/1e7 <= all[i-1].Taken/1e7 {
+			k.Errorf("%q and %q are of the same second", all[i-1].Name, all[i].Name)
+		}
+	}
+}

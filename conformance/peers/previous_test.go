@@ -1,0 +1,158 @@
+package peers
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"gabion/conformance/client"
+	"gabion/conformance/rig"
+	"gabion/protocol/fscc"
+	"gabion/protocol/ntstatus"
+	"gabion/protocol/smb2"
+)
+
+var gmt = regexp.MustCompile(`@GMT-\d{4}\.\d\d\.\d\d-\d\d\.\d\d\.\d\d`)
+
+// Previous versions as smbclient shows and fetches them: of a file those that differ, of
+// whatever was snapshotted, one a second.
+func TestPreviousVersions(t *testing.T) {
+	rig.Need(t, "smbclient")
+	s := rig.Start(t)
+	c := &smbclient{t: t, s: s, protection: "sign", dir: t.TempDir()}
+	admin := func(args ...string) {
+		t.Helper()
+		if _, stderr, err := s.Command(args...); err != nil {
+			t.Fatalf("gabion %v: %v\n%s", args, err, stderr)
+		}
+	}
+	put := func(path, content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(c.dir, "local"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.run(`put local ` + path)
+	}
+	versions := func(path string) []string {
+		t.Helper()
+		out := c.run(`allinfo ` + path)
+		return slices.Compact(gmt.FindAllString(out, -1))
+	}
+	get := func(path string) string {
+		t.Helper()
+		c.run(`get "` + path + `" got`)
+		b, err := os.ReadFile(filepath.Join(c.dir, "got"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	c.run("mkdir d")
+	put(`d\f`, "one")
+	put(`d\same`, "same")
+	admin("snapshot", "create", "vms", "a")
+	put(`d\f`, "two")
+	admin("snapshot", "create", "vms/d", "b")
+	admin("snapshot", "create", "vms", "b-again")
+	put(`d\f`, "three")
+	admin("snapshot", "create", "vms/d/f", "c")
+	put(`d\f`, "four")
+	c.run(`del d\same`)
+
+	list := versions(`d\f`)
+	if len(list) != 3 {
+		t.Fatalf("three versions differ: %v", list)
+	}
+	for i, want := range []string{"three", "two", "one"} { // newest first
+		if got := get(list[i] + `\d\f`); got != want {
+			t.Errorf("%s: %q, want %q", list[i], got, want)
+		}
+	}
+	if got := get(`d\f`); got != "four" {
+		t.Errorf("now: %q", got)
+	}
+	// The folder as it was, and the share's root.
+	all := versions(`d`)
+	if len(all) != 3 {
+		t.Errorf("versions of the folder: %v", all)
+	}
+	for _, tt := range []struct{ path, has string }{{all[len(all)-1] + `\d`, "same"}, {all[len(all)-1], "d"}} {
+		if out := c.run(`ls "` + tt.path + `\*"`); !strings.Contains(out, tt.has) {
+			t.Errorf("ls %s:\n%s", tt.path, out)
+		}
+	}
+	if got := get(all[len(all)-1] + `\d\same`); got != "same" {
+		t.Errorf("what was deleted: %q", got)
+	}
+	for command, status := range map[string]string{
+		`put local ` + list[0] + `\d\f`:          "NT_STATUS_MEDIA_WRITE_PROTECTED",
+		`del ` + list[2] + `\d\f`:                "NT_STATUS_MEDIA_WRITE_PROTECTED",
+		`mkdir ` + list[0] + `\d\new`:            "NT_STATUS_MEDIA_WRITE_PROTECTED",
+		`get @GMT-2001.01.01-00.00.00\d\f x`:     "NT_STATUS_OBJECT_NAME_NOT_FOUND",
+		`get ` + list[0] + `\d\none x`:           "NT_STATUS_OBJECT_NAME_NOT_FOUND",
+		`rename ` + list[0] + `\d\f d\elsewhere`: "NT_STATUS_",
+	} {
+		if out, _ := c.try(command); !strings.Contains(out, status) {
+			t.Errorf("%s: no %s in\n%s", command, status, out)
+		}
+	}
+	restoreByDuplicate(t, s, list[2]+`\d\f`)
+	if got := get(`d\copy`); got != "one" {
+		t.Errorf("restored %q", got)
+	}
+}
+
+// restoreByDuplicate copies an old version to a live file as Explorer's "Restore" does where blocks
+// can be shared.
+func restoreByDuplicate(t *testing.T, s *rig.Server, old string) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn, err := client.Dial(s.Addr, client.Options{})
+	must(err)
+	defer conn.Close()
+	must(conn.Negotiate(client.Negotiation{}))
+	session, err := conn.Login(client.Credentials{User: rig.User, Password: rig.Password})
+	must(err)
+	tree, err := session.Connect("vms")
+	must(err)
+	read := client.OpenFile(old)
+	read.DesiredAccess, read.CreateDisposition = 0x00120089, smb2.DispositionOpen
+	src, err := tree.Create(read)
+	must(err)
+	write := client.OpenFile(old)
+	write.DesiredAccess, write.CreateDisposition = 0x00120116, smb2.DispositionOpen
+	if _, err := tree.Create(write); err == nil {
+		t.Error("an old version was opened for writing")
+	} else if st, _ := client.Status(err); st != ntstatus.MediaWriteProtected && st != ntstatus.AccessDenied {
+		t.Errorf("writing to an old version: %v", err)
+	}
+	dst, err := tree.Create(client.OpenFile(`d\copy`))
+	must(err)
+	p := make([]byte, 100)
+	n, err := src.ReadAt(p, 0)
+	if err != io.EOF {
+		must(err)
+	}
+	if !bytes.Equal(p[:n], []byte("one")) {
+		t.Errorf("read %q", p[:n])
+	}
+	must(dst.SetInfo(smb2.InfoFile, uint8(fscc.FileEndOfFileInformation), 0, (&fscc.EndOfFileInformation{EndOfFile: 3}).Append(nil)))
+	x := fscc.DuplicateExtentsData{ByteCount: 4096}
+	binary.LittleEndian.PutUint64(x.SourceFileID[:], src.ID.Persistent)
+	binary.LittleEndian.PutUint64(x.SourceFileID[8:], src.ID.Volatile)
+	_, err = dst.Ioctl(uint32(fscc.FsctlDuplicateExtentsToFile), x.Append(nil), 0)
+	must(err)
+	must(dst.Close())
+	must(src.Close())
+}

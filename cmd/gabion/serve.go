@@ -33,6 +33,7 @@ import (
 	"gabion/server/shadow"
 	"gabion/server/versions"
 	"gabion/server/vm"
+	"gabion/server/watch"
 	"gabion/store/block"
 )
 
@@ -316,18 +317,21 @@ func (a *array) openServer() error {
 	if err := a.srv.RecoverOpens(a.volume); err != nil {
 		return err
 	}
+	watcher := watch.New(mounted, a.log, registry)
 	a.system = &admin.System{
 		Version: version, Started: started, Listen: a.listener.Addr().String(),
 		Server: a.srv, Volume: a.volume, QoS: a.qos, Users: a.users, Shares: shares,
 		Roles: a.identity.roles, Names: a.identity.names, Verify: a.identity.authVerify,
 		Machines: machines, Versions: changer, Schedules: keeper, Disks: a.disks,
 		Tokens: a.tokens, Peers: a.peers, APITokens: tokens,
+		Watch: watcher,
 		Audit: auditor.Logger, SyncAudit: a.audit.Sync,
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Check:   a.check,
 		Stats:   func() any { return a.volume.Stats() },
 		Usage:   func() (any, error) { return a.volume.Usage() },
 	}
+	watcher.Name = a.system.NameOf
 	pipes.Editor = admin.RemoteShares{System: a.system}
 	return nil
 }
@@ -365,6 +369,7 @@ func (a *array) serve(ctx context.Context) error {
 	defer stopAdmin()
 	errs := make(chan error, 3)
 	wg.Go(func() { a.system.Schedules.Run(adminCtx) })
+	wg.Go(func() { a.system.Watch.Run(adminCtx) })
 	wg.Go(func() { errs <- admin.ServeSocket(adminCtx, a.socket, a.system) })
 	also := ""
 	if a.remote != nil {

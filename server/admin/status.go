@@ -2,9 +2,11 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"gabion/auth"
+	"gabion/server/watch"
 )
 
 var statusOperations = []Operation{{
@@ -28,6 +30,10 @@ type Status struct {
 	Free        int64   `json:"free_bytes"`
 	Full        float64 `json:"full_percent"`
 	Warning     string  `json:"warning"`
+	// FullIn is when the volume is full at the pace of the last hour; "" if that cannot be said.
+	FullIn  string         `json:"full_in"`
+	Growers []watch.Grower `json:"growers"`
+	Alerts  []watch.Alert  `json:"alerts"`
 }
 
 func status(_ context.Context, s *System, _ *Call) (any, error) {
@@ -41,10 +47,18 @@ func status(_ context.Context, s *System, _ *Call) (any, error) {
 		// One decimal is what a person reads.
 		st.Full = float64((space.Total-space.Free)*1000/space.Total) / 10
 	}
-	for _, limit := range []float64{95, 90, 80} {
-		if st.Full >= limit {
-			st.Warning = "the volume is more than " + map[float64]string{95: "95", 90: "90", 80: "80"}[limit] + " % full"
-			break
+	st.Growers, st.Alerts = []watch.Grower{}, []watch.Alert{}
+	if s.Watch != nil {
+		how := s.Watch.Space()
+		st.Growers, st.Alerts = how.Growers, s.Watch.Alerts()
+		if how.FullIn > 0 {
+			st.FullIn = how.FullIn.Round(time.Minute).String()
+		}
+	}
+	if level := watch.Level(space.Total-space.Free, space.Total); level > 0 {
+		st.Warning = fmt.Sprintf("the volume is more than %d %% full", level)
+		if st.FullIn != "" {
+			st.Warning += ", and will be full in " + st.FullIn
 		}
 	}
 	return st, nil

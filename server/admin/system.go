@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"gabion/server/schedule"
 	"gabion/server/versions"
 	"gabion/server/vm"
+	"gabion/server/watch"
 	"gabion/store"
 )
 
@@ -40,7 +42,8 @@ type System struct {
 	Disks     *rsvd.Service
 	Schedules *schedule.Keeper
 	APITokens *auth.APITokens
-	Metrics   http.Handler // nil: none
+	Watch     *watch.Watcher // nil: none
+	Metrics   http.Handler   // nil: none
 	// Verify tests the array's membership of a domain.
 	Verify func(ctx context.Context, host string) (any, error)
 	// Check verifies the running volume; see block.Check.
@@ -90,4 +93,13 @@ func Operations() []Operation {
 		all = append(all, rows...)
 	}
 	return all
+}
+
+// NameOf is what a file is called: SHARE/PATH by the share that shows it most closely.
+func (s *System) NameOf(id store.FileID) string {
+	full, err := vm.RootPath(s.Volume, store.Snapshot{}, id)
+	if err != nil {
+		return fmt.Sprintf("file %d", id)
+	}
+	return s.shown(full).String()
 }

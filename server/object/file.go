@@ -23,6 +23,8 @@ type File struct {
 	// change of it.
 	sd atomic.Pointer[dtyp.SecurityDescriptor]
 
+	activity atomic.Pointer[Activity] // nil until the first write
+
 	mu sync.Mutex
 	// The rest is guarded by mu.
 	links   []*Link       // the names that live opens came by

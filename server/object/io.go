@@ -72,6 +72,7 @@ func (o *Open) Write(p []byte, off int64, through bool) (store.Pos, ntstatus.Sta
 		return 0, ntstatus.FileLockConflict
 	}
 	touch := o.beforeChange(notifySize|notifyLastWrite, true)
+	o.file.count(p, off, d.Sizes().Size)
 	pos, err := d.WriteAt(p, off, touch)
 	if errors.Is(err, store.ErrTooLarge) {
 		return 0, ntstatus.InvalidParameter // beyond Volume.MaxFileSize

@@ -25,6 +25,9 @@ type Volume struct {
 	tunnel tunnel
 
 	last atomic.Uint64 // the largest position any change got
+
+	active  sync.Map // store.FileID → *Activity of files that were written to
+	actives atomic.Int64
 }
 
 // fileKey names a live file: the same file in two views is two files.

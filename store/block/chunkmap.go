@@ -106,6 +106,15 @@ func (m *chunkMap) at(b uint8) (piece, bool) {
 
 // set puts p in place of what was there; kind opHole only removes.
 func (m *chunkMap) set(p piece, crc []uint32) {
+	if n := len(m.pieces); p.kind != opHole && (n == 0 || m.pieces[n-1].end() <= p.block) {
+		// Behind all others, as a full map is read.
+		m.pieces = append(m.pieces, p)
+		if p.stored() {
+			copy(m.crc[p.block:], crc[:p.n])
+		}
+		m.join(max(n-1, 0), n+1)
+		return
+	}
 	i := m.find(p.block)
 	j := i
 	var edge [3]piece

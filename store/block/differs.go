@@ -183,16 +183,27 @@ func (x *stream) maybeDiffer(y *stream) ([]uint32, error) {
 
 // places adds the blocks of a chunk that are not stored in the same place.
 func (d *differ) places(m, w *chunkMap, i uint32) {
+	a, b := 0, 0
 	for k := range uint8(chunkBlocks) {
 		off := int64(i)*chunkSize + int64(k)*blockSize
 		if off >= d.end {
 			return
 		}
-		p, ok := m.at(k)
-		q, ok2 := w.at(k)
-		ok, ok2 = ok && p.kind != opZeros, ok2 && q.kind != opZeros
-		if ok != ok2 || ok && !p.same(&q, k) {
+		p, q := m.onward(&a, k), w.onward(&b, k)
+		if (p == nil) != (q == nil) || p != nil && !p.same(q, k) {
 			d.add(off, min(off+blockSize, d.end))
 		}
 	}
+}
+
+// onward returns the piece with data that holds block k, nil for none; i is the place of the
+// search, which goes upwards only.
+func (m *chunkMap) onward(i *int, k uint8) *piece {
+	for *i < len(m.pieces) && m.pieces[*i].end() <= k {
+		*i++
+	}
+	if *i == len(m.pieces) || m.pieces[*i].block > k || m.pieces[*i].kind == opZeros {
+		return nil
+	}
+	return &m.pieces[*i]
 }

@@ -65,5 +65,6 @@ func command() *cobra.Command {
 		Run:   func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), "gabion", version) },
 	})
 	addVerbs(root)
+	root.AddCommand(generateCommand(root))
 	return root
 }

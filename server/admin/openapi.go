@@ -14,22 +14,35 @@ func OpenAPI(ops []Operation) map[string]any {
 		item[strings.ToLower(op.Method)] = describe(op)
 	}
 	return map[string]any{
-		"openapi": "3.1.0",
-		"info":    map[string]any{"title": "Gabion", "version": "v1"},
-		"paths":   paths,
+		"openapi":  "3.1.0",
+		"info":     map[string]any{"title": "Gabion", "version": "v1"},
+		"security": []any{map[string]any{"token": []any{}}, map[string]any{"ticket": []any{}}},
+		"components": map[string]any{"securitySchemes": map[string]any{
+			"token":  map[string]any{"type": "http", "scheme": "bearer", "description": "of `gabion token create`, or of POST /v1/session"},
+			"ticket": map[string]any{"type": "http", "scheme": "negotiate", "description": "Kerberos; good for reading, and for POST /v1/session"},
+		}},
+		"paths": paths,
 	}
 }
 
 func describe(op Operation) map[string]any {
 	var params []any
 	props, required := map[string]any{}, []string{}
+	position := 0
 	for _, p := range op.Params {
 		schema := map[string]any{"type": p.Kind.String()}
+		if p.Positional {
+			schema["x-gabion-position"] = position
+			position++
+		}
+		if p.Secret {
+			schema["format"] = "password"
+		}
 		if p.Kind == List {
 			schema["items"] = map[string]any{"type": "string"}
 		}
 		inPath := strings.Contains(op.Path, "{"+p.Name+"}")
-		if inPath || op.Method == "GET" {
+		if inPath || op.Method == "GET" || op.Takes {
 			where := "query"
 			if inPath {
 				where = "path"
@@ -57,6 +70,17 @@ func describe(op Operation) map[string]any {
 	}
 	if params != nil {
 		d["parameters"] = params
+	}
+	d["x-gabion-command"] = "gabion " + op.Name
+	d["x-gabion-mutates"] = op.Mutates
+	stream := map[string]any{StreamType: map[string]any{"schema": map[string]any{"type": "string", "format": "binary"}}}
+	if op.Sends {
+		d["x-gabion-sends"] = true
+		d["responses"].(map[string]any)["200"] = map[string]any{"description": "a stream of frames, see package protocol/archive", "content": stream}
+	}
+	if op.Takes {
+		d["x-gabion-takes"] = true
+		d["requestBody"] = map[string]any{"required": true, "content": stream}
 	}
 	if len(props) > 0 {
 		schema := map[string]any{"type": "object", "properties": props, "additionalProperties": false}

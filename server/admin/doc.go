@@ -14,6 +14,12 @@
 // one share, folder or virtual machine names the parameter that says which (Delegated): then
 // the role on that is enough, and a vm-operator of it may call the operation as well.
 //
+// A scoped row (Scoped) is open to whoever holds a role anywhere; its handler shows and does what
+// System.may allows. A stream is the answer of a row that Sends, the body of one that Takes.
+//
+// The TLS listener authenticates every request at its Gate: by an API token, or by a Kerberos ticket,
+// which by itself only reads and is exchanged for a token at POST /v1/session.
+//
 // The socket is protected by its mode (0600) and by the kernel's word on who is
 // at the other end (SO_PEERCRED): the server's own user and root act as
 // super-admin, nobody else gets an answer.

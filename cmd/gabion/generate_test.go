@@ -47,7 +47,7 @@ func TestManPagesAndHelp(t *testing.T) {
 	}
 	if groff, err := exec.LookPath("groff"); err == nil {
 		out, err := exec.Command(groff, "-man", "-Tascii", "-ww", filepath.Join(dir, "man", "gabion-sync.1")).CombinedOutput()
-		if err != nil || strings.Contains(string(out), "warning") || !strings.Contains(string(out), "SYNOPSIS") {
+		if err != nil || strings.Contains(string(out), "warning") || !strings.Contains(string(out), "GABION-SYNC(1)") {
 			t.Errorf("groff: %v\n%s", err, out)
 		}
 	}

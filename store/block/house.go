@@ -144,6 +144,11 @@ func (h *house) rest(worked time.Duration) {
 
 func (h *house) stop() {
 	close(h.quit)
+	h.step.Lock()
+	if a := h.v.held.alarm; a != nil {
+		a.Stop()
+	}
+	h.step.Unlock()
 	if h.done != nil {
 		<-h.done
 	}
@@ -200,6 +205,9 @@ func (v *Volume) stepLocked() (bool, error) {
 		return more, err
 	}
 	more, err := v.reclaim()
+	if !more && err == nil {
+		more, err = v.measureHeld()
+	}
 	return more || flush, err
 }
 

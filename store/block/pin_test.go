@@ -211,3 +211,51 @@ func TestCloneOfDeletedSnapshot(t *testing.T) {
 	}
 	checkVolume(t, v)
 }
+
+// What pins keep beside the live files counts as held by snapshots.
+func TestPinsCountAsHeld(t *testing.T) {
+	v, err := Open(Options{Dir: "vol", FS: vfs.NewMem(), SegmentSize: 1 << 20, Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	held := func(what string, want int64) {
+		t.Helper()
+		finish(t, v)
+		if got := v.Space().SnapshotHeld; got != want {
+			t.Errorf("%s: %d bytes are held, want %d", what, got, want)
+		}
+	}
+	n, s := newFile(t, v, "f")
+	const blocks = 3000
+	for b := range blocks {
+		if _, err := s.WriteAt(stamp(b, 0), int64(b)*blockSize, store.Touch{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held("no pin", 0)
+	addPin(t, v, "p", s, blocks*blockSize, dtyp.FiletimeOf(time.Now().Add(time.Hour)))
+	held("a pin of what is there", 0)
+	for b := 100; b < 1100; b++ {
+		if _, err := s.WriteAt(stamp(b, 1), int64(b)*blockSize, store.Touch{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held("a third was overwritten", 1000*blockSize)
+	if _, err := s.SetSize(blockSize, store.Touch{}); err != nil {
+		t.Fatal(err)
+	}
+	held("all but a block is gone", (blocks-1)*blockSize)
+	root, _ := v.Root(store.Live)
+	if _, err := v.Unlink(root, "f"); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	n.Close()
+	root.Close()
+	held("the file is gone", blocks*blockSize)
+	if _, err := v.Pins().Release(store.PinID{'p'}); err != nil {
+		t.Fatal(err)
+	}
+	held("the pin is gone", 0)
+}

@@ -53,6 +53,7 @@ type Volume struct {
 	space    space
 	pendings pendTable
 	pins     pinTable
+	held     heldPass      // guarded by work.step
 	coverGen atomic.Uint64 // bumped when the cover of some directory changed
 
 	disk    disk

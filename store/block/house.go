@@ -198,7 +198,7 @@ func (v *Volume) stepLocked() (bool, error) {
 	case doomed != 0:
 		return true, v.removeSnapshot(doomed)
 	}
-	if p := v.pendings.any(); p != nil {
+	if p := v.pendings.any(); p != nil && !v.copying() {
 		return true, v.realiseSome(p)
 	}
 	if more, err := v.doomHidden(); more || err != nil {
@@ -209,6 +209,18 @@ func (v *Volume) stepLocked() (bool, error) {
 		more, err = v.measureHeld()
 	}
 	return more || flush, err
+}
+
+// copying says that clones are being made just now, so that making them real, which holds new ones up,
+// can wait a little.
+func (v *Volume) copying() bool {
+	const calm, most = 300 * time.Millisecond, 4096
+	since := v.opt.Now().UnixNano() - v.pendings.made.Load()
+	if v.opt.Manual || v.pressed() || since > int64(calm) || v.pendings.count.Load() > most {
+		return false
+	}
+	time.AfterFunc(calm, v.work.poke)
+	return true
 }
 
 // reclaim does a step of giving segments back. Caller holds step.

@@ -88,6 +88,7 @@ func (p *plan) commitLazy(z sizes, t store.Touch) (store.Pos, error) {
 	}
 	v.pendings.cutting.Unlock()
 	if err == nil {
+		v.pendings.made.Store(v.opt.Now().UnixNano())
 		v.madeLazy(p.lazy)
 	}
 	return pos, err

@@ -78,7 +78,8 @@ type layer struct {
 // pendTable holds all pending clones. A stream's layers are replaced, never changed.
 type pendTable struct {
 	count    atomic.Int64
-	unpinned atomic.Bool // some view is no longer named
+	made     atomic.Int64 // when one was made last, in Unix nanoseconds
+	unpinned atomic.Bool  // some view is no longer named
 	// cutting is held from looking at pending clones to committing what becomes
 	// of them. It is taken with chunks locked and released ahead of nothing.
 	cutting sync.Mutex

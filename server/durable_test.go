@@ -5,6 +5,7 @@ import (
 
 	"gabion/conformance/client"
 	"gabion/protocol/dtyp"
+	"gabion/protocol/fscc"
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
 )
@@ -303,3 +304,43 @@ func TestCreateContexts(t *testing.T) {
 type encoded []byte
 
 func (e encoded) AppendTo(b []byte) []byte { return append(b, e...) }
+
+// FSCTL_LMR_REQUEST_RESILIENCY makes an open outlive its connection without oplock or lease:
+// [MS-SMB2] 3.3.5.15.9.
+func TestResilientOpen(t *testing.T) {
+	a := newArray(t)
+	tree := a.connect(client.Negotiation{ClientGUID: hostGUID}, "ann", "vms")
+	resilient := func(name string, ms uint32) *client.File {
+		t.Helper()
+		f := open(t, tree, client.OpenFile(name))
+		_, err := control(f, fscc.FsctlLMRRequestResiliency, (&smb2.NetworkResiliencyRequest{Timeout: ms}).AppendTo(nil), 0)
+		want(t, "resilience", err, ntstatus.Success)
+		return f
+	}
+	f, brief := resilient("f", 60_000), resilient("brief", 1)
+	if _, err := f.WriteAt([]byte("still here"), 0); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "lock", lockWith(f, 1<<4|3, 100), ntstatus.Success)
+	want(t, "lock", lockWith(brief, 0, 100), ntstatus.Success)
+	ann := a.reconnecting(tree, "ann", "vms")
+	bob := a.connect(client.Negotiation{ClientGUID: hostGUID}, "bob", "vms")
+	_, err := bob.Create(reconnectV1("f", f.ID))
+	want(t, "another user", err, ntstatus.AccessDenied)
+	want(t, "its lock is held meanwhile", lockWith(open(t, bob, client.OpenFile("f")), 0, 100), ntstatus.LockNotGranted)
+	got := open(t, ann, reconnectV1("f", f.ID))
+	b := make([]byte, 10)
+	if _, err := got.ReadAt(b, 0); err != nil || string(b) != "still here" {
+		t.Errorf("%q %v", b, err)
+	}
+	want(t, "replayed lock", lockWith(got, 1<<4|3, 100), ntstatus.Success)
+	want(t, "close", got.Close(), ntstatus.Success)
+	// One whose time is over is closed, and its lock with it.
+	for {
+		if status, _ := client.Status(lockWith(open(t, bob, client.OpenFile("brief")), 0, 100)); status != ntstatus.LockNotGranted {
+			break
+		}
+	}
+	_, err = ann.Create(reconnectV1("brief", brief.ID))
+	want(t, "after the time-out", err, ntstatus.ObjectNameNotFound)
+}

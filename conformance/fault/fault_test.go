@@ -92,6 +92,30 @@ func TestRigFindsLostWrites(t *testing.T) {
 	t.Error("ten kills without the log's sync, and nothing was missed")
 }
 
+// Channels come and go under load, and no write fails or is sent twice.
+func TestChannelsComeAndGo(t *testing.T) {
+	r := start(t, "lose")
+	stop := make(chan struct{})
+	wait := r.work(stop)
+	for range 12 {
+		for _, h := range r.hosts[:2] {
+			if err := h.retire(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	close(stop)
+	wait()
+	r.settle()
+	r.end()
+	for _, what := range []string{"replays", "answers FILE_NOT_AVAILABLE", "reclaims"} {
+		if n := r.counts[what]; n != 0 {
+			t.Errorf("%d %s", n, what)
+		}
+	}
+	r.report()
+}
+
 func start(t *testing.T, vfs string) *rigging {
 	r := &rigging{t: t, seed: rand.Uint64() >> 16, counts: map[string]int{}, waiting: map[*disk]bool{}, over: make(chan struct{})}
 	if n, err := strconv.ParseUint(os.Getenv("GABION_FAULT_SEED"), 10, 64); err == nil {

@@ -46,6 +46,7 @@ type session struct {
 
 type channel struct {
 	tree *client.Tree
+	busy sync.WaitGroup // requests on it
 }
 
 func (c *channel) conn() *client.Conn { return c.tree.Session.Conn }
@@ -137,7 +138,7 @@ func (h *host) connect() error {
 		c.Close()
 		return err
 	}
-	s := &session{main: main, channels: []*channel{{tree}}}
+	s := &session{main: main, channels: []*channel{{tree: tree}}}
 	go h.watch(s, s.channels[0])
 	h.mu.Lock()
 	h.session, h.previous = s, main.ID
@@ -210,6 +211,22 @@ func (h *host) swap() {
 	if old != nil {
 		h.lost(s, old)
 	}
+}
+
+// retire adds a channel and gives up the oldest when nothing is outstanding on it.
+func (h *host) retire() error {
+	h.mu.Lock()
+	s := h.session
+	h.mu.Unlock()
+	if err := h.bind(s); err != nil {
+		return err
+	}
+	h.mu.Lock()
+	old := s.channels[0]
+	s.channels = append([]*channel(nil), s.channels[1:]...)
+	h.mu.Unlock()
+	old.busy.Wait()
+	return old.conn().Close()
 }
 
 // watch answers breaks that arrive on a channel, until it ends.
@@ -328,6 +345,7 @@ func (h *host) open(f *handle) error {
 			return err
 		}
 		got, err := f.create(s, ch, sequence, replay)
+		ch.busy.Done()
 		switch status, answered := client.Status(err); {
 		case !answered:
 			h.lost(s, ch)
@@ -497,7 +515,7 @@ func (h *host) start(ch *channel, r *client.Request) (*client.Pending, error) {
 	}
 }
 
-// acquire waits for a channel on which f, if any, can be used.
+// acquire waits for a channel on which f, if any, can be used. It is busy until told otherwise.
 func (h *host) acquire(f *handle) (*session, *channel, uint16, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -508,7 +526,9 @@ func (h *host) acquire(f *handle) (*session, *channel, uint16, error) {
 			return nil, nil, 0, errGone
 		case s != nil && len(s.channels) > 0 && (f == nil && s.ready || f != nil && f.in == s):
 			s.next++
-			return s, s.channels[s.next%len(s.channels)], s.sequence, nil
+			ch := s.channels[s.next%len(s.channels)]
+			ch.busy.Add(1)
+			return s, ch, s.sequence, nil
 		}
 		h.changed.Wait()
 	}
@@ -531,6 +551,7 @@ func (f *handle) call(build func(smb2.FileID) smb2.Message, out smb2.Message, ab
 			h.rig.count("replays")
 		}
 		resp, err := h.exchange(ch, r, abandoned)
+		ch.busy.Done()
 		switch {
 		case err == errGone:
 			return err

@@ -78,7 +78,8 @@ func BenchmarkReady(b *testing.B) {
 	b.ReportMetric(float64(held)/float64(opens), "B/open")
 }
 
-// scatter writes a file of so many extents: blocks with holes between them.
+// scatter makes a file of so many extents: blocks with holes between them, most of which share
+// their data with others, as after many clones, so that the disk need not hold it.
 func scatter(b *testing.B, dir string, extents int) {
 	v, err := block.Open(block.Options{Dir: dir})
 	if err != nil {
@@ -107,13 +108,20 @@ func scatter(b *testing.B, dir string, extents int) {
 		b.Fatal(err)
 	}
 	defer f.Close()
-	if p, ok := f.(store.Packer); ok {
-		p.SetPacking(true)
-	}
+	const own = 10_000
 	p := make([]byte, 4096)
 	for i := range extents {
-		binary.LittleEndian.PutUint64(p, uint64(i)+1)
-		if _, err := f.WriteAt(p, int64(i)*8192, store.Touch{}); err != nil {
+		off := int64(i) * 8192
+		if i < own {
+			binary.LittleEndian.PutUint64(p, uint64(i)+1)
+			_, err = f.WriteAt(p, off, store.Touch{})
+		} else if i == own {
+			_, err = f.SetSize(int64(extents)*8192, store.Touch{})
+		}
+		if err == nil && i >= own {
+			_, err = f.CloneFrom(off, f, int64(i%own)*8192, 4096, store.Touch{})
+		}
+		if err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -135,6 +135,7 @@ func (c *creation) execute() {
 		c.obj.Timewarp = c.ctx.timewarp.Timestamp
 	}
 	c.setApp(f)
+	c.setRecord(f)
 	p := share.Tree.Create(&c.obj, func(res object.CreateResult, status ntstatus.Status) {
 		c.audit(&res, status)
 		if c.containerShared(status) {
@@ -144,6 +145,7 @@ func (c *creation) execute() {
 			status = ntstatus.VHDShared
 		}
 		if status != ntstatus.Success {
+			r.server().forget(f)
 			c.end()
 			c.failed(&res, c.reason(status))
 			return
@@ -209,11 +211,12 @@ func symlinkError(at *object.Reparse) ([]byte, bool) {
 func (c *creation) opened(f *file, res *object.CreateResult) {
 	f.obj, f.action = res.Open, smb2.CreateAction(res.Action)
 	f.bind(c.r.owner())
-	o, status := c.r.newOpen(f, 0)
+	o, status := c.r.newOpen(f, f.persistent)
 	if status != ntstatus.Success {
 		if !c.orphan(f, res) {
 			f.unbind()
 			res.Open.Close()
+			c.r.server().forget(f)
 		}
 		c.end()
 		c.fail(status)

@@ -8,6 +8,7 @@ import (
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
 	"gabion/server/object"
+	"gabion/store"
 )
 
 const (
@@ -152,13 +153,31 @@ func (c *creation) orphan(f *file, res *object.CreateResult) bool {
 		c.r.session.currentState() != sessionClosed {
 		return false
 	}
-	f.persistent = c.r.server().opens.reserve()
 	f.id.Persistent = f.persistent
 	c.makeDurable(f, res)
 	if !f.Detach(ReasonSessionLost) {
 		f.Close(ReasonSessionLost)
 	}
 	return true
+}
+
+// setRecord has a persistent open recorded together with the file that it makes. Otherwise a
+// crash between the two would leave a file of which the replay knew nothing, and on which it failed.
+func (c *creation) setRecord(f *file) {
+	q := c.ctx.durableV2
+	if q == nil || q.Flags&smb2.DurableFlagPersistent == 0 || !c.r.persists() {
+		return
+	}
+	f.persistent = c.r.server().opens.reserve()
+	if c.disk != nil {
+		return
+	}
+	durable := object.Durable{Kind: object.Persistent, Owner: c.r.owner(), CreateGUID: q.CreateGUID, Timeout: grantedTimeout(q.Timeout)}
+	c.obj.Record = func(state object.OpenState) []store.KVEdit {
+		state.Durable = durable
+		f.action, f.recorded = smb2.ActionCreated, true
+		return []store.KVEdit{{Bucket: recordBucket, Key: recordKey(f.persistent), Value: f.encode(state)}}
+	}
 }
 
 // createKey names a CREATE that may be replayed.

@@ -74,7 +74,7 @@ func (s *Server) forget(f *file) store.Pos {
 	if !f.recorded {
 		return 0
 	}
-	pos, err := f.obj.Tree().Store().KV().Apply([]store.KVEdit{{Bucket: recordBucket, Key: recordKey(f.persistent)}})
+	pos, err := f.share.Tree.Store().KV().Apply([]store.KVEdit{{Bucket: recordBucket, Key: recordKey(f.persistent)}})
 	if err != nil {
 		s.log.Error("removing the record of a persistent open", "error", err)
 		return 0

@@ -310,6 +310,9 @@ type Init struct {
 	Blobs          map[BlobKind][]byte
 	EASize         uint32
 	Allocation     int64 // initial SetAllocation of the unnamed stream
+	// Records, if set, is told the id and returns edits of the side store (KV) that are made in the
+	// same step. It must not call the volume.
+	Records func(FileID) []KVEdit
 }
 
 // Times sets those that are not 0.

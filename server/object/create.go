@@ -43,6 +43,11 @@ type CreateRequest struct {
 	// SharedDisk makes the open one of a shared virtual disk's, see Open.shared.
 	SharedDisk bool
 
+	// Record, if set, is asked for what the side store is to hold of the open when it makes a new
+	// file, in the same step: nobody finds the file without it. The state is the open's but
+	// for Durable and the lease, which is decided later.
+	Record func(OpenState) []store.KVEdit
+
 	// Tag is the server's own word about the open, there before the first break of it
 	// can be indicated.
 	Tag any

@@ -25,6 +25,9 @@ func (c *creation) create(dir *place) (res CreateResult, st ntstatus.Status, aga
 	}
 	v := c.tree.vol
 	c.path.name = v.tunnel.recall(dir.node.ID(), c.path.name)
+	if c.req.Record != nil && !toDir && c.path.stream == "" {
+		init.Records = func(id store.FileID) []store.KVEdit { return c.req.Record(c.promised(id, dir)) }
+	}
 	// The parent's grants are looked at with no entry lock held: File.mu of the
 	// parent is taken for that.
 	lock := v.entries(dir.node.ID())
@@ -151,8 +154,21 @@ func (c *creation) newSecurity(dir *place, toDir bool) ([]byte, ntstatus.Status)
 	return c.req.Token.NewSecurity(parent, explicit, toDir).Encode(), ntstatus.Success
 }
 
-// created opens the file just made. Caller holds f.mu.
-func (c *creation) created(f *File, dir *place, pos store.Pos) (CreateResult, ntstatus.Status) {
+// promised is the state of the open of the file that is about to be made, should it be.
+func (c *creation) promised(id store.FileID, dir *place) OpenState {
+	granted, remaining := c.granted, c.remaining
+	c.grantNew()
+	s := OpenState{
+		File: id, Path: c.tree.relative(joinPath(dir.path, c.path.name)),
+		DesiredAccess: c.desired, Access: c.kept(), ShareAccess: c.share, Options: c.options, Mode: c.options & optModeMask,
+		DeleteOnClose: c.options&optDeleteOnClose != 0, Client: c.req.Client, AppID: c.req.AppID,
+	}
+	c.granted, c.remaining = granted, remaining
+	return s
+}
+
+// grantNew gives the maker of a file what he asks for.
+func (c *creation) grantNew() {
 	if c.remaining&maximumAllowed != 0 {
 		c.granted |= fileAllAccess
 		if c.req.MaximalAccess != 0 {
@@ -161,6 +177,11 @@ func (c *creation) created(f *File, dir *place, pos store.Pos) (CreateResult, nt
 	}
 	c.granted |= c.remaining &^ maximumAllowed
 	c.remaining = 0
+}
+
+// created opens the file just made. Caller holds f.mu.
+func (c *creation) created(f *File, dir *place, pos store.Pos) (CreateResult, ntstatus.Status) {
+	c.grantNew()
 	names, err := f.node.Names()
 	if err != nil || len(names) == 0 {
 		return CreateResult{}, ntstatus.ObjectNameNotFound

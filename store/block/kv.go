@@ -61,9 +61,20 @@ func (k kv) Apply(edits []store.KVEdit) (store.Pos, error) {
 	}
 	c := newChange()
 	defer c.free()
+	for i := range edits {
+		if err := c.sideEdits(edits[i : i+1]); err != nil {
+			return 0, err
+		}
+		c.room(k.v.log.MaxPayload(), 0)
+	}
+	return k.v.commit(c)
+}
+
+// sideEdits adds edits of the side store to a change.
+func (c *change) sideEdits(edits []store.KVEdit) error {
 	for _, e := range edits {
 		if err := checkKV(e.Bucket); err != nil {
-			return 0, err
+			return err
 		}
 		key := kvKey(nil, e.Bucket, e.Key)
 		if e.Value == nil {
@@ -71,7 +82,6 @@ func (k kv) Apply(edits []store.KVEdit) (store.Pos, error) {
 		} else {
 			c.set(key, e.Value)
 		}
-		c.room(k.v.log.MaxPayload(), 0)
 	}
-	return k.v.commit(c)
+	return nil
 }

@@ -99,6 +99,12 @@ func (v *Volume) Create(dir store.Node, name string, init store.Init) (store.Nod
 	}
 	c.put(nameKey(nil, d.id, up), old, label, e.encode(nil))
 	c.set(at(linkKey(nil, e.id, d.id, up), fresh), fieldBytes(nil, fName, name))
+	if init.Records != nil {
+		if err := c.sideEdits(init.Records(e.id)); err != nil {
+			v.fileLease = lease
+			return nil, 0, err
+		}
+	}
 	pos, err := v.commit(c)
 	if err != nil {
 		v.fileLease = lease

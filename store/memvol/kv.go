@@ -44,15 +44,20 @@ func (k kv) Apply(edits []store.KVEdit) (store.Pos, error) {
 		return 0, err
 	}
 	defer k.v.mu.Unlock()
+	k.v.edit(edits)
+	return k.v.done(), nil
+}
+
+// edit changes the side store. Caller holds mu.
+func (v *Volume) edit(edits []store.KVEdit) {
 	for _, e := range edits {
 		if e.Value == nil {
-			delete(k.v.kv[e.Bucket], e.Key)
+			delete(v.kv[e.Bucket], e.Key)
 			continue
 		}
-		if k.v.kv[e.Bucket] == nil {
-			k.v.kv[e.Bucket] = map[string][]byte{}
+		if v.kv[e.Bucket] == nil {
+			v.kv[e.Bucket] = map[string][]byte{}
 		}
-		k.v.kv[e.Bucket][e.Key] = append([]byte{}, e.Value...)
+		v.kv[e.Bucket][e.Key] = append([]byte{}, e.Value...)
 	}
-	return k.v.done(), nil
 }

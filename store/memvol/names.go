@@ -145,6 +145,9 @@ func (v *Volume) Create(d store.Node, name string, init store.Init) (store.Node,
 	n := newInode(v.lastID, init)
 	v.live[n.id] = n
 	v.enterName(dir, name, n)
+	if init.Records != nil {
+		v.edit(init.Records(n.id))
+	}
 	return &node{v, store.Live, n}, v.done(), nil
 }
 

@@ -55,3 +55,37 @@ func TestLostCreateTakesEffectOnce(t *testing.T) {
 		}
 	}
 }
+
+// The same when the power is lost at any instant: file and record are there together or not at all.
+func TestCreateCutShortByPowerLoss(t *testing.T) {
+	a := newLife(t, nil)
+	for i := range 24 {
+		ann := a.host(hostGUID, "ann")
+		m := client.OpenFile(fmt.Sprint("f", i))
+		m.CreateDisposition, m.ShareAccess = smb2.DispositionCreate, 0
+		guid := dtyp.GUID{1, byte(i)}
+		p, err := ann.Start(persistent(m, guid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range i % 8 { // the power goes at different instants of the CREATE
+			_ = ann.Session.Conn.Echo()
+		}
+		answered := p.Finished()
+		a = a.next()
+		ann = a.host(hostGUID, "ann")
+		r := ann.Request(persistent(m, guid))
+		r.Header.Flags |= smb2.FlagReplayOperation
+		if p, err = ann.Session.Conn.Start(r); err != nil {
+			t.Fatal(err)
+		}
+		f, err := p.File()
+		want(t, fmt.Sprintf("replay %d, answered before %v", i, answered), err, ntstatus.Success)
+		if err == nil {
+			if f.Response.CreateAction != smb2.ActionCreated {
+				t.Errorf("replay %d: %v", i, f.Response.CreateAction)
+			}
+			want(t, "close", f.Close(), ntstatus.Success)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -61,6 +62,25 @@ func testKV(k *kit) {
 		k.Errorf("scan %q", got)
 	}
 	k.apply()
+
+	// Records are made with a file, and only with it.
+	record := func(id store.FileID) []store.KVEdit {
+		return []store.KVEdit{{Bucket: "made", Key: "id", Value: []byte(fmt.Sprint(id))}, {Bucket: "b", Key: "k2"}}
+	}
+	f, pos, err := k.v.Create(k.root, "recorded", store.Init{Records: record})
+	k.ok(err)
+	k.ok(k.v.Wait(pos))
+	if made, left := k.scan("made", ""), k.scan("b", ""); !slices.Equal(made, []string{fmt.Sprint("id=", f.ID())}) || len(left) != 0 {
+		k.Errorf("recorded %q, left %q", made, left)
+	}
+	f.Close()
+	_, _, err = k.v.Create(k.root, "RECORDED", store.Init{Records: func(store.FileID) []store.KVEdit {
+		return []store.KVEdit{{Bucket: "made", Key: "id"}}
+	}})
+	k.fails(err, store.ErrExist)
+	if made := k.scan("made", ""); len(made) != 1 {
+		k.Errorf("a create that failed changed the records: %q", made)
+	}
 
 	// A batch is seen whole or not at all.
 	var wg sync.WaitGroup

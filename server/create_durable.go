@@ -135,6 +135,19 @@ func (f *file) replayable() (current *open, eligible bool) {
 	return nil, f.eligible
 }
 
+// leaving reports that the open of f has ended, and f is not yet there for a reconnect.
+func (f *file) leaving() bool {
+	f.mu.Lock()
+	o := f.current
+	f.mu.Unlock()
+	if o == nil {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ended
+}
+
 // setReplayable sets Open.IsReplayEligible.
 func (f *file) setReplayable(on bool) {
 	f.mu.Lock()
@@ -327,6 +340,10 @@ func (c *creation) reattach(f *file) bool {
 		f.obj.SawEpoch(c.ctx.lease.Epoch)
 	}
 	if !f.obj.Reconnect(f) {
+		// One whose session has just been lost still has requests to finish.
+		if f.leaving() {
+			return c.fail(ntstatus.FileNotAvailable)
+		}
 		return c.fail(ntstatus.ObjectNameNotFound)
 	}
 	f.server.durables.remove(f)

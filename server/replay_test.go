@@ -89,3 +89,27 @@ func TestCreateCutShortByPowerLoss(t *testing.T) {
 		}
 	}
 }
+
+// A session that is still ending, because requests of it are under way, is waited for by the one
+// that takes its place: what it had can be reclaimed then.
+func TestReclaimWaitsForTheLostSession(t *testing.T) {
+	a := newArray(t)
+	tree := a.connect(client.Negotiation{ClientGUID: hostGUID}, "ann", "ca")
+	guid := dtyp.GUID{9}
+	f := open(t, tree, persistent(client.OpenFile("f"), guid))
+	p := make([]byte, 1<<20)
+	for i := range 40 {
+		for range 4 { // unanswered when the connection is lost
+			if _, err := tree.Start(&smb2.WriteRequest{FileID: f.ID, Data: p}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tree = a.reconnecting(tree, "ann", "ca")
+		got, err := tree.Create(reconnectV2("f", f.ID, guid, smb2.DurableFlagPersistent))
+		want(t, fmt.Sprint("reclaim ", i), err, ntstatus.Success)
+		if err != nil {
+			return
+		}
+		f = got
+	}
+}

@@ -196,8 +196,9 @@ func (s *session) live() []*channel {
 
 // sessionTable is GlobalSessionTable [MS-SMB2] 3.3.1.5.
 type sessionTable struct {
-	mu   sync.Mutex
-	byID map[uint64]*session // guarded by mu
+	mu     sync.Mutex
+	byID   map[uint64]*session // guarded by mu
+	ending map[uint64]*session // closed, and their opens not yet all; guarded by mu
 }
 
 // add gives s an unpredictable id and makes it reachable. Ids have 32 bits, because
@@ -209,7 +210,7 @@ func (t *sessionTable) add(s *session) {
 	for {
 		rand.Read(b[:])
 		s.id = uint64(binary.LittleEndian.Uint32(b[:]))
-		if _, taken := t.byID[s.id]; !taken && s.id != 0 && s.id != 0xFFFFFFFF {
+		if _, taken := t.byID[s.id]; !taken && t.ending[s.id] == nil && s.id != 0 && s.id != 0xFFFFFFFF {
 			break
 		}
 	}
@@ -222,9 +223,31 @@ func (t *sessionTable) find(id uint64) *session {
 	return t.byID[id]
 }
 
+// previous is find for a session that another is to replace: the opens of one that is ending
+// may not be there for a reconnect yet.
+func (t *sessionTable) previous(id uint64) *session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.byID[id]; s != nil {
+		return s
+	}
+	return t.ending[id]
+}
+
+// remove makes s unreachable; ended follows.
 func (t *sessionTable) remove(s *session) {
 	t.mu.Lock()
 	delete(t.byID, s.id)
+	if t.ending == nil {
+		t.ending = map[uint64]*session{}
+	}
+	t.ending[s.id] = s
+	t.mu.Unlock()
+}
+
+func (t *sessionTable) ended(s *session) {
+	t.mu.Lock()
+	delete(t.ending, s.id)
 	t.mu.Unlock()
 }
 
@@ -274,6 +297,7 @@ func (s *session) close(why Reason, then func()) {
 		awaiting := s.awaiting
 		s.ended, s.awaiting = true, nil
 		s.mu.Unlock()
+		s.server.sessions.ended(s)
 		for _, fn := range awaiting {
 			fn()
 		}

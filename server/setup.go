@@ -403,7 +403,7 @@ func sameUser(a, b *Identity) bool { return a.Token.User == b.Token.User }
 func (s *Server) replace(r *request, id uint64, who *Identity, then func()) {
 	var old *session
 	if id != 0 && id != r.session.id {
-		old = s.sessions.find(id)
+		old = s.sessions.previous(id)
 	}
 	if old != nil {
 		if owner := old.identity.Load(); owner != nil && sameUser(owner, who) {

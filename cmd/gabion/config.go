@@ -8,8 +8,6 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
-
-	"gabion/server/qos"
 )
 
 const (
@@ -69,7 +67,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.PeerListen, "peer-listen", "", "HOST:PORT for other arrays (gabion peer add), which fetch from here what their clients hold offload tokens for")
 	f.StringVar(&s.QoS, "qos", "on", "on, or off: storage QoS")
 	f.Int64Var(&s.QoSCapacity, "qos-capacity", 0, "what the array can do in normalised I/O per second; more is held back to keep latency low (default: measured, nothing is held back)")
-	f.Int64Var(&s.QoSDepth, "qos-depth", qos.DefaultDepth, "requests worked on at a time; the others wait where they can be overtaken")
+	f.Int64Var(&s.QoSDepth, "qos-depth", 0, "requests worked on at a time; the others wait where they can be overtaken (default: found by measuring)")
 	f.StringVar(&s.QoSBase, "qos-base", "8K", "what counts as one normalised I/O")
 	f.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
 }

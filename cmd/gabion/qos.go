@@ -25,8 +25,8 @@ func (s *settings) qosOptions() (o qos.Options, err error) {
 		return o, fmt.Errorf("--qos: %q is neither on nor off", s.QoS)
 	case s.QoSCapacity < 0:
 		return o, fmt.Errorf("--qos-capacity: %d is below 0", s.QoSCapacity)
-	case s.QoSDepth < 1 || s.QoSDepth > math.MaxInt32:
-		return o, fmt.Errorf("--qos-depth: %d is below 1", s.QoSDepth)
+	case s.QoSDepth < 0 || s.QoSDepth > 1<<16:
+		return o, fmt.Errorf("--qos-depth: %d is not between 0 and 65536", s.QoSDepth)
 	case base < 1 || base > math.MaxInt32:
 		return o, fmt.Errorf("--qos-base: %d bytes cannot be an I/O", base)
 	}

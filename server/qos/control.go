@@ -140,6 +140,7 @@ func (c *control) carryOut() (output []byte, changed bool, status ntstatus.Statu
 	if !c.has(sqos.GetStatus) {
 		return nil, changed, ntstatus.Success
 	}
+	f.told = f.share
 	r := sqos.Response{
 		Version: req.Version, FlowID: f.ID, PolicyID: f.Policy, InitiatorID: f.Initiator,
 		TimeToLive: uint32(s.ttl(f) / time.Millisecond), Status: f.status,

@@ -1,5 +1,11 @@
 package qos
 
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
 // The controller divides what classes have among their flows. Nothing in this file has a
 // state, a lock or a clock.
 
@@ -10,8 +16,8 @@ type FlowLoad struct {
 	Bytes     float64 // per second that arrived
 	Waits     bool    // requests of it were held up by its class or by the device
 	Stale     bool    // its host is silent and nothing moves
-	Maximum   uint64  // what the host was told
-	Bandwidth uint64  // KiB per second that the host was told
+	Maximum   uint64  // what the host was told when it last asked, 0: nothing
+	Bandwidth uint64  // the same in KiB per second
 }
 
 // ClassLoad is a class and its flows.
@@ -41,6 +47,8 @@ const (
 	promised = 0.95
 	// near is the part of what it was told from which a flow seems to want more.
 	near = 0.85
+	// headroom is how much more than it uses a flow may have that wants no more.
+	headroom = 1.25
 	// kept is the part of a reservation that counts as keeping it.
 	kept = 0.97
 )
@@ -117,34 +125,41 @@ func split(limit uint64, used []float64, flows []FlowLoad, told func(*FlowLoad) 
 	if limit == 0 {
 		return out
 	}
-	n := 0
+	var order []int // those that count, by what they want
+	want := make([]float64, len(flows))
+	hungry := 0
 	for i := range flows {
-		if !flows[i].Stale {
-			n++
+		if flows[i].Stale {
+			continue
 		}
-	}
-	floor := max(1, limit/uint64(4*max(n, 1)))
-	hungry, rest := 0, float64(limit)
-	for i := range flows {
-		switch f := &flows[i]; {
-		case f.Stale:
-		case wants(f, used[i], told(f)):
+		order = append(order, i)
+		if want[i] = used[i] * headroom; wants(&flows[i], used[i], told(&flows[i])) {
+			want[i] = math.Inf(1)
 			hungry++
-		default:
-			rest -= min(used[i], float64(limit)/float64(n))
 		}
 	}
-	for i := range flows {
-		switch f := &flows[i]; {
-		case n == 1 && !f.Stale:
-			out[i] = limit
-		case hungry == 0 && !f.Stale:
-			out[i] = max(floor, limit/uint64(n)) // nobody is in anybody's way
-		case !f.Stale && wants(f, used[i], told(f)):
-			out[i] = min(limit, max(floor, uint64(rest/float64(hungry))))
-		default:
-			out[i] = min(limit, max(floor, uint64(used[i]*1.25)))
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(want[a], want[b]) })
+	n := len(order)
+	floor := max(1, limit/uint64(4*max(n, 1)))
+	for i := range out {
+		out[i] = min(limit, floor)
+	}
+	if hungry == 0 { // nobody is in anybody's way
+		for _, i := range order {
+			out[i] = max(floor, limit/uint64(n))
 		}
+		return out
+	}
+	rest := float64(limit)
+	for k, i := range order {
+		equal := rest / float64(n-k)
+		if want[i] > equal {
+			out[i] = min(limit, max(floor, uint64(equal)))
+			rest -= equal
+			continue
+		}
+		out[i] = max(floor, uint64(want[i]))
+		rest -= used[i]
 	}
 	return out
 }

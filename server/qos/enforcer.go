@@ -4,13 +4,15 @@ import (
 	"sync"
 	"time"
 
+	"gabion/protocol/dtyp"
 	"gabion/server/qos/mclock"
 )
 
 // enforcer puts the scheduler between the requests and the device: a lock, a clock and one
 // timer around the state machine.
 type enforcer struct {
-	base time.Time
+	base  time.Time
+	watch func(flow dtyp.GUID, at int64, units uint32) // Options.Watch
 
 	mu      sync.Mutex        // guards what follows, and Flow.queue, Flow.stats, Flow.touched
 	s       *mclock.Scheduler // what goes next
@@ -22,6 +24,11 @@ type enforcer struct {
 	// How much was done, and how much of it while more was waiting for the device: by this
 	// its capacity is measured.
 	done, busy uint64
+	// Since the controller last looked: requests that went to the device after since, and
+	// their time there.
+	answered int64
+	device   int64
+	since    int64
 }
 
 // quantum is how finely the timer is set. Tags are exact; a request that is late by a
@@ -83,6 +90,9 @@ func (e *enforcer) admit(now int64, t *Ticket) {
 	t.admitted = now
 	t.flow.stats.queue += now - t.arrived
 	t.flow.stats.serving++
+	if e.watch != nil {
+		e.watch(t.flow.ID, now, t.r.Units)
+	}
 }
 
 // pump admits all that may go, and sets the timer for the rest. Caller holds mu, and afterwards
@@ -150,6 +160,10 @@ func (e *enforcer) finished(t *Ticket) {
 	f.stats.serving--
 	f.stats.add(now, t)
 	e.done += uint64(t.r.Units)
+	if t.admitted >= e.since {
+		e.answered++
+		e.device += now - t.admitted
+	}
 	if e.s.Backlogged() {
 		e.busy += uint64(t.r.Units)
 	}

@@ -57,6 +57,7 @@ type Flow struct {
 
 	// What the controller made of it; guarded by Service.mu.
 	share   FlowShare
+	told    FlowShare // what the host knows, from when it last asked
 	status  sqos.Status
 	short   int   // plans in a row in which it came short
 	changed int64 // when what the host is told last changed by much

@@ -20,15 +20,18 @@ type Options struct {
 	// Capacity is what the array can do in normalised I/O per second. 0: it is measured,
 	// and nothing is held back for it.
 	Capacity uint64
-	// Depth is how many requests are worked on at a time: DefaultDepth.
-	Depth   int
+	// Depth is how many requests are worked on at a time. 0: as many as the device needs to
+	// be busy, up to MaxDepth.
+	Depth int
+	// Watch is told, under a lock, when a request goes to the device; nil: nobody looks.
+	Watch   func(flow dtyp.GUID, at int64, units uint32)
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil registers nothing
 }
 
-// DefaultDepth keeps a fast device and its commit groups busy. What is queued here instead of
-// there can still be overtaken.
-const DefaultDepth = 256
+// MaxDepth keeps any device and its commit groups busy. What is queued here instead of there can
+// still be overtaken.
+const MaxDepth = 256
 
 // Service is storage quality of service for one array.
 type Service struct {
@@ -47,6 +50,7 @@ type Service struct {
 	dirty    []*class           // that the controller is to look at
 	empty    []*class           // without flows, until they owe nothing
 	capacity capacity
+	depth    depth
 	last     int64 // when the controller last ran
 
 	background *Flow
@@ -60,17 +64,14 @@ func Open(vol store.Volume, o Options) (*Service, error) {
 	if o.BaseIOSize == 0 {
 		o.BaseIOSize = sqos.DefaultBaseIOSize
 	}
-	if o.Depth == 0 {
-		o.Depth = DefaultDepth
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	switch {
 	case o.BaseIOSize < 512 || o.BaseIOSize > 1<<20:
 		return nil, fmt.Errorf("normalised I/O of %d bytes is not between 512 bytes and 1 MiB", o.BaseIOSize)
-	case o.Depth < 1 || o.Depth > 1<<16:
-		return nil, fmt.Errorf("depth %d is not between 1 and 65536", o.Depth)
+	case o.Depth < 0 || o.Depth > 1<<16:
+		return nil, fmt.Errorf("depth %d is not between 0 and 65536", o.Depth)
 	case o.Capacity > maxNumber:
 		return nil, fmt.Errorf("capacity %d is above %d", o.Capacity, maxNumber)
 	}
@@ -81,7 +82,9 @@ func Open(vol store.Volume, o Options) (*Service, error) {
 	s := &Service{vol: vol, base: o.BaseIOSize, log: o.Log, policies: policies,
 		flows: map[flowKey]*Flow{}, classes: map[classKey]*class{}, live: map[*Flow]struct{}{},
 		stop: make(chan struct{}), done: make(chan struct{})}
-	s.e.init(o.Depth, o.Capacity)
+	s.e.watch = o.Watch
+	s.depth.init(o.Depth)
+	s.e.init(s.depth.now, o.Capacity)
 	s.capacity.known = float64(o.Capacity)
 	s.background = &Flow{key: flowKey{implicit: backgroundName}, Name: backgroundName, weight: backgroundWeight,
 		bound: map[*Binding]struct{}{{service: s}: {}}}

@@ -10,10 +10,15 @@ import (
 // period is how often the controller runs.
 const period = 250 * time.Millisecond
 
+// quick is over how many seconds that is smoothed which hosts are told to go by: they are
+// to have what others leave within two times to live.
+const quick = 0.4
+
 // load is a flow's measured traffic, smoothed over a second.
 type load struct {
-	before  stats // at the last step
-	offered float64
+	before  stats   // at the last step
+	offered float64 // smoothed over quick, as moved
+	moved   float64 // bytes
 	served  float64
 	ops     float64
 	bytes   float64
@@ -32,9 +37,10 @@ func (l *load) report(r *sqos.Request) {
 
 // step smooths what was counted in dt seconds.
 func (l *load) step(now stats, queued int, dt float64) {
-	keep := math.Exp(-dt)
+	keep, fast := math.Exp(-dt), math.Exp(-dt/quick)
 	rate := func(avg *float64, delta float64) { *avg = *avg*keep + delta/dt*(1-keep) }
-	rate(&l.offered, float64(now.arrived-l.before.arrived))
+	l.offered = l.offered*fast + float64(now.arrived-l.before.arrived)/dt*(1-fast)
+	l.moved = l.moved*fast + float64(now.bytes-l.before.bytes)/dt*(1-fast)
 	rate(&l.served, float64(now.served-l.before.served))
 	rate(&l.ops, float64(now.ops-l.before.ops))
 	rate(&l.bytes, float64(now.bytes-l.before.bytes))
@@ -132,8 +138,20 @@ func (s *Service) measure(now int64, dt float64) {
 		}
 	}
 	done, busy := s.e.done, s.e.busy
-	s.e.mu.Unlock()
+	latency := 0.0
+	if s.e.answered > 0 {
+		latency = float64(s.e.device) / float64(s.e.answered)
+	}
+	s.e.answered, s.e.device = 0, 0
 	s.capacity.step(done, busy, dt)
+	s.e.s.Resize(s.depth.step(latency, s.capacity.contended), s.e.s.Rate())
+	if s.depth.probe && s.e.since == 0 {
+		s.e.since = now
+	} else if !s.depth.probe {
+		s.e.since = 0
+	}
+	s.e.kick(now)
+	s.e.mu.Unlock()
 	moved := make(map[*Flow]struct{}, len(touched))
 	for i, f := range touched {
 		moved[f] = struct{}{}
@@ -182,9 +200,9 @@ func (s *Service) plan(classes []*class) {
 // measured is what Plan is told of a flow.
 func (f *Flow) measured(now int64) FlowLoad {
 	l := &f.load
-	return FlowLoad{Offered: l.offered, Served: l.served, Bytes: l.bytes, Waits: l.waits,
+	return FlowLoad{Offered: l.offered, Served: l.served, Bytes: l.moved, Waits: l.waits,
 		Stale:   f.polled > 0 && now-f.polled > 3*int64(ttlSteady) && l.still(),
-		Maximum: f.share.Maximum, Bandwidth: f.share.Bandwidth}
+		Maximum: f.told.Maximum, Bandwidth: f.told.Bandwidth}
 }
 
 // shortFor is how many plans in a row a flow has to come short before it says so.

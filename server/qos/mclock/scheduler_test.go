@@ -53,7 +53,7 @@ func TestLimits(t *testing.T) {
 	w := newWorld(1, 256, 0, 10_000_000)
 	meters := map[*client]*meter{}
 	for i := range many {
-		limit := uint64(20 + w.rng.IntN(40))
+		limit := uint64(20 + w.rng.IntN(10))
 		if i%1000 == 0 {
 			limit = 2000
 		}
@@ -94,7 +94,7 @@ func TestAggregatedLimits(t *testing.T) {
 	of := map[*Class]*meter{}
 	for range many / 10 {
 		class := new(Class)
-		limit := uint64(200 + w.rng.IntN(200))
+		limit := uint64(100 + w.rng.IntN(50))
 		w.SetRates(w.now, class, Rates{Limit: limit})
 		of[class] = newMeter(limit, 1)
 		for range 10 {

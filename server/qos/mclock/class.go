@@ -34,6 +34,7 @@ type Class struct {
 	limitTag, bandTag int64 // eligible from then on
 	reserveTag        int64
 	weightTag         int64 // virtual
+	finish            int64 // virtual, of the request that is next: what ready is ordered by
 	now               int64 // virtual time of the flows among each other
 	flows             heap[*Flow]
 	count             int // queued requests, and what they are together
@@ -67,7 +68,7 @@ func (c *Class) eligible() int64 { return max(c.limitTag, c.bandTag) }
 func (c *Class) key(o order) int64 {
 	switch o {
 	case byWeight:
-		return c.weightTag
+		return c.finish
 	case byReservation:
 		return c.reserveTag
 	}
@@ -86,6 +87,11 @@ func (c *Class) take(r *Request) {
 	c.count--
 	c.units -= uint64(r.Units)
 	c.bytes -= uint64(r.Bytes)
+}
+
+// next notes the request that goes next. Caller has c in no heap, or fixes it.
+func (c *Class) next() {
+	c.finish = c.weightTag + int64(c.flows.min().head.Units)*weightScale/c.Weight()
 }
 
 // wake prepares the tags of a class that had nothing queued.

@@ -19,7 +19,7 @@
 //	limit        L = max(L, t−slack) + c/limit         not before L
 //	bandwidth    B = max(B, t−slack) + bytes/bandwidth not before B
 //	reservation  R = max(R, t−slack) + c/reservation   overdue from R on
-//	weight       P = P + c/weight                      virtual time: least first
+//	weight       P = P + c/weight                      virtual time: who would be done first
 //
 // Tags belong to the class and are computed when its request is served (the request at the
 // head is the only one that can go), so that nothing has to be undone when one is cancelled
@@ -29,13 +29,14 @@
 //
 //	           L, B ≤ now
 //	waiting ───────────────▶ ready ──▶ served: by reservation if R ≤ now (least R first),
-//	   ▲      (by time)        │       else by weight (least P first)
+//	   ▲      (by time)        │       else by weight (least P + c/weight first)
 //	   └──────── L, B > now ───┘
 //
 // A request served by weight leaves R alone: what a class gets as its share of the spare
 // capacity is not counted against its reservation. A limit holds in both phases. A class that
 // becomes active begins at the virtual time of the others (start-time fair queueing), so idleness
-// is no credit. The slack makes up for a timer that fires late and a client that pauses
+// is no credit. Ordering by where the request would end lets a small one pass large ones that
+// came at the same time, so that who stays within its share waits for hardly anybody. The slack makes up for a timer that fires late and a client that pauses
 // for a moment: in any time T a class gets no more than (T+slack)·limit and one request.
 //
 // The work per request is logarithmic in the number of classes and of flows of a class.

@@ -65,6 +65,7 @@ func (s *Scheduler) Open(now int64) {
 	for s.waiting.len() > 0 {
 		c := s.waiting.min()
 		s.waiting.remove(c)
+		c.next()
 		s.ready.push(c)
 	}
 }
@@ -150,6 +151,7 @@ func (s *Scheduler) Next(now int64) *Request {
 		s.leave(c)
 		s.waiting.push(c)
 	default:
+		c.next()
 		s.ready.fix(c)
 		s.reserved.fix(c)
 	}
@@ -222,6 +224,7 @@ func (s *Scheduler) enter(now int64, c *Class) {
 		return
 	}
 	c.weightTag = max(c.weightTag, s.virtual)
+	c.next()
 	s.ready.push(c)
 	if c.rates.Reservation > 0 {
 		s.reserved.push(c)

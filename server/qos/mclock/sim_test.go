@@ -27,6 +27,7 @@ type client struct {
 	units uint32
 	depth int
 	think int64
+	took  []int64 // of each request from its arrival to its end, if it is not nil
 	off   bool
 	got   uint64 // units served
 }
@@ -35,6 +36,7 @@ type client struct {
 type arrival struct {
 	Request
 	of *client
+	at int64
 }
 
 func newArrival(c *client) *arrival {
@@ -74,6 +76,9 @@ func (w *world) run(d time.Duration) {
 			w.armed = 0
 		case e.a.Served():
 			w.Done(&e.a.Request)
+			if e.a.of.took != nil {
+				e.a.of.took = append(e.a.of.took, w.now-e.a.at)
+			}
 			if !e.a.of.off {
 				w.events.push(event{w.now + e.a.of.think, e.a})
 			}
@@ -81,6 +86,7 @@ func (w *world) run(d time.Duration) {
 			if e.a.of.off {
 				continue
 			}
+			e.a.at = w.now
 			if w.Arrive(w.now, &e.a.Request) {
 				w.begin(e.a)
 			}

@@ -17,8 +17,9 @@ const (
 	// slack is how far behind the clock a tag may be. It bounds what a class can get beyond
 	// its limit to 5 % of a second's worth.
 	slack = int64(50 * time.Millisecond)
-	// rootSlack is the same for the whole device, whose rate protects latency.
-	rootSlack = int64(5 * time.Millisecond)
+	// rootSlack is the same for the whole device, whose rate protects latency: idleness earns
+	// it no burst. What has been waiting is another matter (slack): there the timer was late.
+	rootSlack = int64(2 * time.Millisecond)
 
 	// weightScale makes virtual time fine enough for whole numbers. At a million units a second
 	// of the least weight it lasts for a year.

@@ -247,7 +247,11 @@ func (s *Scheduler) serve(now int64, c *Class, r *Request, reserved bool) {
 	}
 	c.charge(now, r, reserved)
 	if s.rate > 0 {
-		s.rootTag = max(s.rootTag, now-rootSlack) + int64(r.Units)*second/int64(s.rate)
+		late := rootSlack
+		if r.state == stateQueued {
+			late = slack
+		}
+		s.rootTag = max(s.rootTag, now-late) + int64(r.Units)*second/int64(s.rate)
 	}
 	r.state = stateServed
 	s.serving++

@@ -102,8 +102,10 @@ type load struct {
 func (a *array) load(t testing.TB, name string, depth int, s *Say) *load {
 	t.Helper()
 	_, d := open(t, a.Server, name)
-	_, err := d.WriteAt(make([]byte, 1<<20), 0)
-	must(t, err)
+	for off := int64(0); off < 1<<20; off += 64 << 10 { // what the first credits allow
+		_, err := d.WriteAt(make([]byte, 64<<10), off)
+		must(t, err)
+	}
 	l := &load{disk: d, stop: make(chan struct{})}
 	if s != nil {
 		l.id = dtyp.NewGUID()
@@ -318,6 +320,11 @@ func TestFigures(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			seen := a.during(long)
 			got := units(seen[l.id]) / long.Seconds()
+			for _, v := range a.qos.Flows() {
+				if v.Flow == l.id.String() {
+					say("the reserved flow just now: %d of its 32 wait at the array, %d are worked on; queue %.2f ms, device %.2f ms; status %v", v.Waiting, v.Serving, v.Queue/1000, v.Device/1000, v.Status)
+				}
+			}
 			say("reservation %d against 20 greedy flows at depth 32, capacity %d (0: not told): %.0f a second (%.1f %%); the mean of the others %.0f",
 				promised, known, got, got/float64(promised)*100, units(seen[dtyp.GUID{}])/long.Seconds()/20)
 		}

@@ -17,6 +17,9 @@ const (
 	// slack is how far behind the clock a tag may be. It bounds what a class can get beyond
 	// its limit to 5 % of a second's worth.
 	slack = int64(50 * time.Millisecond)
+	// arrears is the same for a reservation of a class that waits all the time: what it could not
+	// be given it is still owed.
+	arrears = int64(500 * time.Millisecond)
 	// rootSlack is the same for the whole device, whose rate protects latency: idleness earns
 	// it no burst. What has been waiting is another matter (slack): there the timer was late.
 	rootSlack = int64(2 * time.Millisecond)
@@ -97,6 +100,7 @@ func (c *Class) next() {
 
 // wake prepares the tags of a class that had nothing queued.
 func (c *Class) wake(now int64) {
+	c.reserveTag = max(c.reserveTag, now-slack)
 	// Below 20 units a second the slack would be worth less than a unit, but let one go early.
 	if c.rates.Limit > 0 && int64(c.rates.Limit)*slack < second {
 		c.limitTag = max(c.limitTag, now)
@@ -112,7 +116,7 @@ func (c *Class) charge(now int64, r *Request, reserved bool) {
 		c.bandTag = max(c.bandTag, now-slack) + perSecond(int64(r.Bytes), int64(c.rates.Bandwidth))
 	}
 	if reserved {
-		c.reserveTag = max(c.reserveTag, now-slack) + int64(r.Units)*second/int64(c.rates.Reservation)
+		c.reserveTag = max(c.reserveTag, now-arrears) + int64(r.Units)*second/int64(c.rates.Reservation)
 	}
 	c.weightTag += int64(r.Units) * weightScale / c.Weight()
 }

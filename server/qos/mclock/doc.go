@@ -18,7 +18,7 @@
 //
 //	limit        L = max(L, t−slack) + c/limit         not before L
 //	bandwidth    B = max(B, t−slack) + bytes/bandwidth not before B
-//	reservation  R = max(R, t−slack) + c/reservation   overdue from R on
+//	reservation  R = max(R, t−arrears) + c/reservation overdue from R on
 //	weight       P = P + c/weight                      virtual time: who would be done first
 //
 // Tags belong to the class and are computed when its request is served (the request at the

@@ -35,7 +35,6 @@ func (p place) Place() Place { return Place(p) }
 // disk is an open with a client that keeps requests in flight.
 type disk struct {
 	*Binding
-	id    dtyp.GUID
 	bytes int
 	off   atomic.Bool
 	took  time.Duration // what the device takes for a request

@@ -77,6 +77,9 @@ func TestShadowCopies(t *testing.T) {
 		t.Fatal(out)
 	}
 	set, copy, share := m[1], m[2], m[3]
+	if out, err := onShare(s, "vms", boss, `allinfo vm\disk`); err != nil || strings.Contains(out, "@GMT") {
+		t.Errorf("a backup's snapshot among the previous versions: %v\n%s", err, out)
+	}
 	s.Kill()
 	if err := s.Run(); err != nil {
 		t.Fatal(err)

@@ -46,7 +46,7 @@ func (t *Tree) viewAt(at dtyp.Filetime) (store.View, ntstatus.Status) {
 	}
 	found := store.Live
 	for _, s := range slices.Backward(list) {
-		if second(s.Taken) != second(at) {
+		if second(s.Taken) != second(at) || hidden(&s) {
 			continue
 		}
 		n, err := t.vol.store.OpenID(s.View, t.root.id)
@@ -80,6 +80,9 @@ func (o *Open) Snapshots() ([]dtyp.Filetime, ntstatus.Status) {
 		list = snaps.List
 	}
 	all, err := list(o.file.id)
+	if err == nil && slices.ContainsFunc(all, func(s store.Snapshot) bool { return hidden(&s) }) {
+		all, err = o.unhidden(all)
+	}
 	if err != nil {
 		return nil, o.tree.vol.fs.statusOf(err)
 	}
@@ -91,6 +94,26 @@ func (o *Open) Snapshots() ([]dtyp.Filetime, ntstatus.Status) {
 		ts = append(ts, s.Taken)
 	}
 	return ts, ntstatus.Success
+}
+
+// unhidden takes the hidden snapshots out of a list of versions. One that shows the file as some
+// visible snapshot before it does, which is why that is not listed, gives its place to it.
+func (o *Open) unhidden(versions []store.Snapshot) (list []store.Snapshot, err error) {
+	all, err := o.tree.vol.store.Snapshots().List(o.file.id)
+	if err != nil {
+		return nil, err
+	}
+	older := store.View(0) // of the version before
+	for _, v := range versions {
+		for _, s := range slices.Backward(all) {
+			if s.View <= v.View && s.View > older && !hidden(&s) {
+				list = append(list, s)
+				break
+			}
+		}
+		older = v.View
+	}
+	return list, nil
 }
 
 // inView opens what a name of a directory led to in the create's view. On the way to what the view

@@ -23,7 +23,8 @@ import (
 //
 // GABION_BENCH_ONLY names the subjects to measure, separated by commas; what was measured
 // before stays in results.json of the directory. GABION_BENCH_RUNS is the number of
-// interleaved runs, GABION_BENCH_SCALE the share of the full size in per cent.
+// interleaved runs, GABION_BENCH_SECONDS how long each lasts, GABION_BENCH_SCALE the share of the full
+// size in per cent.
 func TestBench(t *testing.T) {
 	dir := os.Getenv("GABION_BENCH_DIR")
 	if dir == "" {

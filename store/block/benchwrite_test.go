@@ -93,13 +93,16 @@ func (b *bench) overwriteFor(v *Volume, s store.Stream, writers int, pick picker
 	return b.overwrite(v, s, writers, pick, forever, stop)
 }
 
-const benchTime = 3 * time.Second
+// benchTime is how long a run lasts.
+var benchTime = time.Duration(envInt("GABION_BENCH_SECONDS", 3)) * time.Second
 
 func (b *bench) durable() {
 	size := b.sized(1 << 30)
 	path := b.plain(size)
 	v := b.volume(Options{})
 	s := b.file(v, "disk", size)
+	// The log goes on in segments made ready for small writes, as fio's file is.
+	b.overwrite(v, s, 64, uniform(size/blockSize), 3*defaultSegmentSize/blockSize, nil)
 	for _, c := range []struct {
 		writers int
 		asked   float64

@@ -125,16 +125,18 @@ func (b *bench) deletion() {
 		}
 	}
 	b.must(v.flushNow())
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	full := func() time.Duration {
-		used := cpu()
+		used := threadCPU()
 		b.must(v.scan(nil, []byte{0}, func(_, _ []byte) (bool, error) { return true, nil }))
-		return cpu() - used
+		return threadCPU() - used
 	}
 	full()
 	scan := full()
 	_, err := v.Snapshots().Delete(views[snaps/2])
 	b.must(err)
-	used, longest, steps := cpu(), time.Duration(0), 0
+	used, longest, steps := threadCPU(), time.Duration(0), 0
 	for {
 		at := time.Now()
 		v.work.mu.Lock()
@@ -148,7 +150,7 @@ func (b *bench) deletion() {
 		longest = max(longest, time.Since(at))
 		steps++
 	}
-	cost := float64(cpu()-used) / float64(scan)
+	cost := float64(threadCPU()-used) / float64(scan)
 	b.line(fmt.Sprintf("CPU of deleting one of %d snapshots with 1 %% of the chunks changed, against a scan of the index", snaps), "≤ 2 %", cost <= 0.02,
 		"%.1f %% of %v, %d steps, longest %v", 100*cost, scan.Round(time.Millisecond), steps, longest.Round(time.Microsecond))
 }
@@ -218,9 +220,9 @@ func (b *bench) clones(piece int64) {
 
 // sharedCleaning cleans segments whose pieces many clones share, and such as nobody does.
 func (b *bench) sharedCleaning() {
-	per := func(clones int) float64 {
-		v := b.volume(Options{Manual: true})
-		size := int64(128 << 20)
+	measure := func(b *bench, clones int) float64 {
+		v := b.volume(Options{Manual: true, SegmentSize: 4 << 20})
+		size := int64(16 << 20)
 		s := b.file(v, "disk", size)
 		half := b.file(v, "half", size)
 		r := rand.New(rand.NewPCG(2, 2))
@@ -238,7 +240,7 @@ func (b *bench) sharedCleaning() {
 		defer root.Close()
 		for i := range clones {
 			n, c := newFile(b, v, fmt.Sprint("clone", i))
-			_, err := c.CloneFrom(0, s, 0, size/64, store.Touch{})
+			_, err := c.CloneFrom(0, s, 0, size, store.Touch{})
 			b.must(err)
 			c.Close()
 			n.Close()
@@ -260,7 +262,9 @@ func (b *bench) sharedCleaning() {
 		b.must(v.flushNow())
 		v.eager = true
 		moved := v.wrote.moved.Load()
-		used := cpu()
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		used := threadCPU()
 		for {
 			more, err := v.Step()
 			b.must(err)
@@ -269,8 +273,16 @@ func (b *bench) sharedCleaning() {
 			}
 		}
 		bytes := v.wrote.moved.Load() - moved
-		b.Logf("%d clones: %v for %d MiB moved", clones, cpu()-used, bytes>>20)
-		return float64(cpu()-used) / float64(bytes)
+		b.Logf("%d clones: %v for %d KiB moved", clones, threadCPU()-used, bytes>>10)
+		return float64(threadCPU()-used) / float64(max(bytes, 1))
+	}
+	per := func(clones int) (cost float64) {
+		b.Run(fmt.Sprint(clones), func(t *testing.T) {
+			sub := *b
+			sub.T = t
+			cost = measure(&sub, clones)
+		})
+		return cost
 	}
 	count := int(1000 * b.scale / 100)
 	var ratio []float64

@@ -239,6 +239,15 @@ func cpu() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
+// threadCPU is the processor time that this thread has used: what the caller, locked to it,
+// does itself.
+func threadCPU() time.Duration {
+	const rusageThread = 1
+	var r syscall.Rusage
+	syscall.Getrusage(rusageThread, &r) //nolint:errcheck // as above
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
+}
+
 func median(x []float64) float64 {
 	if len(x) == 0 {
 		return 0

@@ -33,6 +33,9 @@ func (r *request) persists() bool {
 // makeDurable decides on durability: 3.3.5.9.6 and 3.3.5.9.10.
 func (c *creation) makeDurable(f *file, res *object.CreateResult) {
 	r := c.r
+	if c.ctx.durableV2 == nil && c.ctx.durable == nil {
+		return
+	}
 	// What makes a client notice that others want the file, so that it is fair to keep
 	// it for an absent one.
 	kept := !f.obj.IsDir() && (res.Oplock == object.OplockBatch ||

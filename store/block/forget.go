@@ -133,9 +133,9 @@ func (v *Volume) forgetKey(c *change, id uint64, body []byte, dead bool, end uin
 	}
 	c.del(markerKey(nil, id, body))
 	p := v.snaps.live.Load().newestUpTo(id - 1)
-	// The snapshot before sees an older version, or, of a chunk or a file, that there was
-	// none: differences are found by markers.
-	if len(kept) > 0 && (kept[0].version < p || body[0] == kChunk || body[0] == kInode) {
+	// The snapshot before sees an older version, or, of a chunk, a file or a link, that there
+	// was none: differences are found by markers.
+	if len(kept) > 0 && (kept[0].version < p || body[0] == kChunk || body[0] == kInode || body[0] == kLink) {
 		c.mark(p, body)
 	}
 	return nil

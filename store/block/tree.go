@@ -130,6 +130,9 @@ func (v *Volume) enter(c *change, d *inode, name string, old found, n *inode, a 
 	// A file that moves into a covered directory is covered from now on, not before.
 	label := max(n.label(was.version), v.labelIn(d.id, was.version))
 	c.put(body, was, label, fieldBytes(nil, fName, name))
+	if !was.ok {
+		c.mark(label, body) // the file may be covered by less than the directory, which differs from now on
+	}
 	return nil
 }
 

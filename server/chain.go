@@ -315,13 +315,13 @@ func (ch *chain) split(r *request) {
 
 // abandon drops the chain because its connection must be closed.
 func (ch *chain) abandon() {
-	for b := ch.first; b != nil; {
-		next := b.next
-		ch.conn.server.budget.give(b.charge)
-		b.release()
-		b = next
-	}
-	ch.first, ch.tail = nil, nil
+	ch.drop()
 	ch.conn.fail("malformed message")
 	ch.free()
+}
+
+// drop releases the finished replies, which will not be sent.
+func (ch *chain) drop() {
+	ch.conn.out.drop(ch.first)
+	ch.first, ch.tail = nil, nil
 }

@@ -271,6 +271,7 @@ func (c *conn) recovered(ch *chain) {
 			r.uncount()
 			c.forget(r)
 		}
+		ch.drop()
 		c.chainDone()
 	}
 }

@@ -125,11 +125,17 @@ func (o *outgoing) claim(uncork bool) *buffer {
 }
 
 // unclaim ends writing; rest is what could not be written. It reports whether there is more.
+// If the queue was closed meanwhile there is nobody left who would look at rest.
 func (o *outgoing) unclaim(rest *buffer, written int) bool {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.writing = false
 	o.queued -= written
+	if o.closed {
+		o.mu.Unlock()
+		o.drop(rest)
+		return false
+	}
+	defer o.mu.Unlock()
 	if rest != nil {
 		last := rest
 		for last.next != nil {
@@ -253,7 +259,8 @@ func (o *outgoing) empty() bool {
 	return o.closed || o.queued == 0
 }
 
-// close drops the queue and ends the writer.
+// close drops the queue and ends the writer. What has been claimed is dropped by the one
+// that claimed it.
 func (o *outgoing) close() {
 	o.mu.Lock()
 	if o.closed {

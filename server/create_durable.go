@@ -141,10 +141,10 @@ func (f *file) replayable() (current *open, eligible bool) {
 // leaving reports that the open of f has ended, and f is not yet there for a reconnect.
 func (f *file) leaving() bool {
 	f.mu.Lock()
-	o := f.current
+	o, leaves := f.current, f.leaves
 	f.mu.Unlock()
 	if o == nil {
-		return false
+		return leaves
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -169,7 +169,10 @@ func (c *creation) orphan(f *file, res *object.CreateResult) bool {
 		c.r.session.currentState() != sessionClosed {
 		return false
 	}
-	f.id.Persistent = f.persistent
+	// A replay that finds it from here on has to wait.
+	f.mu.Lock()
+	f.id.Persistent, f.leaves = f.persistent, true
+	f.mu.Unlock()
 	c.makeDurable(f, res)
 	if !f.Detach(ReasonSessionLost) {
 		f.Close(ReasonSessionLost)
@@ -347,7 +350,10 @@ func (c *creation) reattach(f *file) bool {
 		if f.leaving() {
 			return c.fail(ntstatus.FileNotAvailable)
 		}
-		return c.fail(ntstatus.ObjectNameNotFound)
+		// By now it may be over.
+		if !f.obj.Reconnect(f) {
+			return c.fail(ntstatus.ObjectNameNotFound)
+		}
 	}
 	f.server.durables.remove(f)
 	o, status := c.r.newOpen(f, f.persistent)

@@ -39,6 +39,7 @@ type file struct {
 	current  *open           // nil while disconnected; guarded by mu
 	id       smb2.FileID     // of current, or of the last one; guarded by mu
 	eligible bool            // replayEligible of the open that was lost; guarded by mu
+	leaves   bool            // Detach is not over; guarded by mu
 	answered bool            // CREATE was answered: breaks may be sent; guarded by mu
 	held     []func()        // breaks that wait for that; guarded by mu
 	eaIndex  int             // Open.CurrentEaIndex, from 0; guarded by mu
@@ -120,14 +121,17 @@ func (f *file) Detach(Reason) bool {
 	if f.current != nil {
 		f.eligible = f.current.replayEligible.Load()
 	}
-	f.current = nil
+	f.current, f.leaves = nil, true
 	f.mu.Unlock()
 	f.server.durables.add(f)
-	if f.obj.Disconnect() {
-		return true
+	kept := f.obj.Disconnect()
+	f.mu.Lock()
+	f.leaves = false
+	f.mu.Unlock()
+	if !kept {
+		f.server.durables.remove(f)
 	}
-	f.server.durables.remove(f)
-	return false
+	return kept
 }
 
 // Describe implements LocalOpen.

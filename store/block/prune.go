@@ -329,6 +329,11 @@ func (v *Volume) removeKeys(c *change, in *scanner, r *removal, end uint64) (boo
 // removeStream plans a step of removing what a named stream held, and reports
 // whether it was the last.
 func (v *Volume) removeStream(c *change, id store.FileID, no uint32) (bool, error) {
+	if _, dead, err := v.death(id); dead || err != nil {
+		// It goes, or went, with its file, whose tombstone does not say what covers it.
+		c.del(orphanStreamKey(nil, id, no))
+		return err == nil, err
+	}
 	cover := v.coverOf(id)
 	list, err := v.chunksOf(id, no, 0, ^uint32(0))
 	if err != nil {

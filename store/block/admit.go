@@ -30,10 +30,15 @@ func (v *Volume) admit(n int64) error {
 			}
 		}
 	}
-	if v.reserve.starved.Load() && v.index.Metrics().MemTable.Count >= indexMemTables-1 {
+	if v.crowded() {
 		return fmt.Errorf("%w: the index cannot be flushed", store.ErrNoSpace)
 	}
 	return v.stopError(v.log.Admit())
+}
+
+// crowded reports that one more table in memory would stall the index until the disk has space.
+func (v *Volume) crowded() bool {
+	return v.reserve.starved.Load() && v.index.Metrics().MemTable.Count >= indexMemTables-1
 }
 
 // addsNames is what is admitted for a change that makes a name, a stream or a snapshot.

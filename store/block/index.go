@@ -28,7 +28,7 @@ func (l indexLogger) Fatalf(format string, args ...any) {
 const indexMemTables = 4
 
 // openIndex opens Pebble in dir. fs is the indexFS.
-func openIndex(o Options, fs *indexFS, dir string) (db *pebble.DB, err error) {
+func openIndex(o Options, fs *indexFS, dir string) (*pebble.DB, error) {
 	cache := pebble.NewCache(o.CacheSize / 2)
 	defer cache.Unref()
 	opts := &pebble.Options{
@@ -47,7 +47,10 @@ func openIndex(o Options, fs *indexFS, dir string) (db *pebble.DB, err error) {
 		Logger:                      indexLogger{o.Logger, fs.failed},
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) {
-				if !vfs.IsNoSpaceError(err) && !errors.Is(err, pebble.ErrCancelledCompaction) {
+				if !fs.running.Load() {
+					fs.unopened(err)
+				}
+				if !vfs.IsNoSpaceError(err) && !errors.Is(err, errEnded) && !errors.Is(err, pebble.ErrCancelledCompaction) {
 					fs.halt(err)
 				}
 			},
@@ -57,13 +60,27 @@ func openIndex(o Options, fs *indexFS, dir string) (db *pebble.DB, err error) {
 	for i := range opts.Levels {
 		opts.Levels[i].BlockSize = 16 << 10
 	}
-	defer func() {
-		// Pebble panics when it cannot sync its directory.
-		if r := recover(); r != nil {
-			err = fmt.Errorf("index: %v", r)
-		}
+	type opened struct {
+		db  *pebble.DB
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		defer func() {
+			// Pebble panics when it cannot sync its directory.
+			if r := recover(); r != nil {
+				done <- opened{err: fmt.Errorf("index: %v", r)}
+			}
+		}()
+		db, err := pebble.Open(dir, opts)
+		done <- opened{db, err}
 	}()
-	return pebble.Open(dir, opts)
+	select {
+	case o := <-done:
+		return o.db, o.err
+	case err := <-fs.broken:
+		return nil, err // Pebble would wait for ever; the opening fails, and with it the process
+	}
 }
 
 // get returns a copy of the value of an unversioned key, nil when absent.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,9 +26,26 @@ type indexFS struct {
 	room *reserve
 	// second gets copies of the tables.
 	second *mirror
-	// ended: the volume closed while Pebble still waited for space; nothing it does counts
-	// any more.
-	ended atomic.Bool
+	// ended is closed when the volume closed while Pebble still waited for space: nothing it
+	// does counts any more.
+	ended chan struct{}
+	// left is closed when a goroutine of Pebble ended because of that.
+	left chan struct{}
+	once sync.Once // for left
+	// broken has what a flush of Pebble's opening failed with, room for one.
+	broken chan error
+}
+
+// end closes ended. Called once.
+func (f *indexFS) end() { close(f.ended) }
+
+func (f *indexFS) hasEnded() bool {
+	select {
+	case <-f.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 type manifestFile struct {
@@ -51,11 +69,11 @@ func (f *indexFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error)
 			return nil, err
 		}
 	}
-	if f.ended.Load() {
+	if f.hasEnded() {
 		return nil, errEnded
 	}
 	file, err := f.FS.Create(name, c)
-	for vfs.IsNoSpaceError(err) && f.room.give() {
+	for vfs.IsNoSpaceError(err) && (f.room.give() || isManifest(f.FS, name) && f.waitForSpace()) {
 		file, err = f.FS.Create(name, c)
 	}
 	switch {
@@ -72,7 +90,7 @@ var errEnded = errors.New("volume closed")
 
 // Remove implements vfs.FS.
 func (f *indexFS) Remove(name string) error {
-	if f.ended.Load() {
+	if f.hasEnded() {
 		return errEnded
 	}
 	return f.FS.Remove(name)
@@ -88,7 +106,7 @@ func (f *indexFS) Link(from, to string) error {
 
 // Rename implements vfs.FS.
 func (f *indexFS) Rename(from, to string) error {
-	if f.ended.Load() {
+	if f.hasEnded() {
 		return errEnded
 	}
 	return f.FS.Rename(from, to)
@@ -96,7 +114,7 @@ func (f *indexFS) Rename(from, to string) error {
 
 // write writes p, giving up what is in reserve while the disk is full.
 func (f *indexFS) write(to vfs.File, p []byte) (int, error) {
-	if f.ended.Load() {
+	if f.hasEnded() {
 		return 0, errEnded
 	}
 	n, err := to.Write(p)
@@ -124,9 +142,23 @@ func (t *tableFile) Write(p []byte) (int, error) {
 }
 
 func (f *indexFS) slowDown(err error) {
-	if vfs.IsNoSpaceError(err) && f.running.Load() {
-		f.room.starved.Store(true)
-		time.Sleep(10 * time.Millisecond)
+	if vfs.IsNoSpaceError(err) {
+		f.waitForSpace()
+	}
+}
+
+// waitForSpace waits a moment for the disk to have space again, and reports whether it is worth
+// trying; nothing tells when somebody else gives space back.
+func (f *indexFS) waitForSpace() bool {
+	if !f.running.Load() {
+		return false
+	}
+	f.room.starved.Store(true)
+	select {
+	case <-f.ended:
+		return false
+	case <-time.After(10 * time.Millisecond):
+		return true
 	}
 }
 
@@ -148,6 +180,12 @@ func (m *manifestFile) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := m.fs.write(m.File, p)
+	// Pebble gives up for good when this fails, where it tries tables again.
+	for vfs.IsNoSpaceError(err) && m.fs.waitForSpace() {
+		var k int
+		k, err = m.fs.write(m.File, p[n:])
+		n += k
+	}
 	if err != nil {
 		m.fs.halt(err)
 	}
@@ -184,6 +222,15 @@ func (d *indexDir) Sync() error {
 	return err
 }
 
+// unopened makes the opening fail: Pebble would try its flush again for ever.
+func (f *indexFS) unopened(err error) {
+	select {
+	case f.broken <- err:
+	default:
+	}
+	runtime.Goexit()
+}
+
 // halt stops the volume and ends Pebble's goroutine: what it would do next is
 // retry or panic, and neither makes a failed write whole. The index is not
 // closed afterwards; the process is about to exit.
@@ -191,7 +238,11 @@ func (f *indexFS) halt(err error) {
 	if !f.running.Load() {
 		return // the opening fails with it
 	}
-	f.failed(err)
+	if f.hasEnded() {
+		f.once.Do(func() { close(f.left) })
+	} else {
+		f.failed(err)
+	}
 	runtime.Goexit()
 }
 

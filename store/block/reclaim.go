@@ -48,6 +48,9 @@ func (v *Volume) flushed() (uint64, error) {
 
 // beginFlush lets the index on disk pass what it holds in memory.
 func (v *Volume) beginFlush() (<-chan struct{}, error) {
+	if v.crowded() {
+		return nil, fmt.Errorf("flush of the index: %w", store.ErrNoSpace)
+	}
 	if err := v.writeTally(); err != nil {
 		return nil, v.indexError(err)
 	}
@@ -57,12 +60,9 @@ func (v *Volume) beginFlush() (<-chan struct{}, error) {
 
 // flushNow is beginFlush and waits.
 func (v *Volume) flushNow() error {
-	if err := v.writeTally(); err != nil {
-		return v.indexError(err)
-	}
-	done, err := v.index.AsyncFlush()
+	done, err := v.beginFlush()
 	if err != nil {
-		return v.indexError(err)
+		return err
 	}
 	return v.awaitFlush(done)
 }

@@ -162,7 +162,15 @@ func (v *Volume) start() error {
 	if err := v.log.Start(live, last, every); err != nil {
 		return err
 	}
+	select {
+	case err := <-v.ifs.broken:
+		return fmt.Errorf("%w: %w", errIndex, err)
+	default:
+	}
 	v.running.Store(true)
+	if err := v.reserve.stock(); err != nil {
+		return err
+	}
 	v.log.SetLimit(v.limit())
 	if err := v.root(); err != nil {
 		return err
@@ -195,12 +203,13 @@ func (v *Volume) recoverAll(rebuild bool) (live map[uint64]uint32, last uint64, 
 		}
 		v.out.Warn("the index is made anew", "dir", dir, "from", from)
 	}
-	v.ifs = &indexFS{FS: fs, running: &v.running, room: &v.reserve, second: &v.mirror, failed: func(err error) { v.stop(err) }, force: func() error {
-		if !v.running.Load() {
-			return nil // recovery synced what it replays
-		}
-		return v.log.Sync()
-	}}
+	v.ifs = &indexFS{FS: fs, running: &v.running, room: &v.reserve, second: &v.mirror,
+		ended: make(chan struct{}), left: make(chan struct{}), broken: make(chan error, 1), failed: func(err error) { v.stop(err) }, force: func() error {
+			if !v.running.Load() {
+				return nil // recovery synced what it replays
+			}
+			return v.log.Sync()
+		}}
 	if v.index, err = openIndex(v.opt, v.ifs, fs.PathJoin(dir, "index")); err != nil {
 		return nil, 0, fmt.Errorf("%w: %w", errIndex, err)
 	}
@@ -298,16 +307,19 @@ func (v *Volume) Close() error {
 	v.work.stop()
 	defer v.lock.Close()
 	if err := v.Stopped(); err != nil {
-		v.ifs.ended.Store(true)
+		v.ifs.end()
 		return err // the index may hang, or write what the log lacks
 	}
 	if err := v.stopError(v.log.Sync()); err != nil {
+		v.ifs.end()
 		return err
 	}
 	v.mirror.done.Wait()
 	err := v.closeIndex()
 	if e := v.Stopped(); e != nil {
-		v.ifs.ended.Store(true)
+		if !v.ifs.hasEnded() {
+			v.ifs.end()
+		}
 		return e
 	}
 	if cerr := v.log.Close(); err == nil {
@@ -323,7 +335,7 @@ func (v *Volume) closeIndex() error {
 	if errors.Is(err, store.ErrNoSpace) {
 		v.out.Warn("closed without flushing the index: no space", "dir", v.opt.Dir)
 		err = nil
-		v.ifs.ended.Store(true)
+		v.ifs.end()
 	}
 	// Pebble may wait for ever when its disk fails under it.
 	closed := make(chan error, 1)
@@ -333,9 +345,10 @@ func (v *Volume) closeIndex() error {
 	}()
 	select {
 	case cerr := <-closed:
-		if err == nil && !v.ifs.ended.Load() {
+		if err == nil && !v.ifs.hasEnded() && !vfs.IsNoSpaceError(cerr) {
 			err = cerr
 		}
+	case <-v.ifs.left:
 	case <-v.dead:
 	}
 	return err

@@ -51,14 +51,17 @@ func (s snapshots) ids(kind wire.SnapshotType, active bool) []dtyp.GUID {
 	return list
 }
 
+// SnapshotPrefix begins the names of the store's snapshots that are snapshots of a virtual
+// disk; those that no disk knows of are removed.
+const SnapshotPrefix = "rsvd-"
+
 var be = binary.BigEndian
 
 const (
-	snapshotRecord  = 1
-	snapshotSize    = 1 + 1 + 4 + 8 + 8 + 16 + 16 + 8
-	flagTracked     = 1
-	flagActive      = 2
-	snapshotsPrefix = "rsvd-"
+	snapshotRecord = 1
+	snapshotSize   = 1 + 1 + 4 + 8 + 8 + 16 + 16 + 8
+	flagTracked    = 1
+	flagActive     = 2
 )
 
 var errRecord = errors.New("rsvd: malformed record")
@@ -119,7 +122,7 @@ func (d *disk) dropOrphans(known snapshots) error {
 		return err
 	}
 	for _, s := range list {
-		ours := strings.HasPrefix(s.Name, fmt.Sprintf("%s%016x-", snapshotsPrefix, uint64(d.key.file)))
+		ours := strings.HasPrefix(s.Name, fmt.Sprintf("%s%016x-", SnapshotPrefix, uint64(d.key.file)))
 		if ours && !slices.ContainsFunc(known, func(e snapshot) bool { return e.view == s.View }) {
 			if _, err := d.vol.Snapshots().Delete(s.View); err != nil {
 				return err
@@ -131,7 +134,7 @@ func (d *disk) dropOrphans(known snapshots) error {
 
 // take makes a snapshot of the payload as it is now.
 func (d *disk) take(o *Open, id dtyp.GUID, kind wire.SnapshotType, tracked bool, logFile dtyp.GUID) (store.Pos, error) {
-	name := fmt.Sprintf("%s%016x-%s", snapshotsPrefix, uint64(d.key.file), id)
+	name := fmt.Sprintf("%s%016x-%s", SnapshotPrefix, uint64(d.key.file), id)
 	s, _, err := d.vol.Snapshots().Create(name, []store.FileID{d.key.file})
 	if err != nil {
 		return 0, err

@@ -155,20 +155,6 @@ func (a *Agent) Close() {
 	a.jobs.Wait()
 }
 
-// Exposures lists the copies that are exposed.
-func (a *Agent) Exposures() (list []Copy) {
-	a.turn <- struct{}{}
-	defer func() { <-a.turn }()
-	for _, s := range a.sets {
-		for _, c := range s.Copies {
-			if c.Exposed != "" {
-				list = append(list, *c)
-			}
-		}
-	}
-	return list
-}
-
 // unfinished is the one set that is not Recovered, nil if there is none.
 func (a *Agent) unfinished() *Set {
 	for _, s := range a.sets {

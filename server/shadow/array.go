@@ -84,9 +84,9 @@ func (a *Array) Expose(c *Copy) error {
 	if a.srv.Share(c.Exposed) != nil {
 		return nil
 	}
-	base := a.srv.Share(c.Share)
-	if base == nil {
-		return fmt.Errorf("share %q: %w", c.Share, server.ErrNoShare)
+	base, err := a.base(c)
+	if err != nil {
+		return err
 	}
 	if c.Writable {
 		if err := a.makeClone(c); err != nil {
@@ -94,6 +94,14 @@ func (a *Array) Expose(c *Copy) error {
 		}
 	}
 	return a.serve(c, base, !c.Writable)
+}
+
+// base finds the share that the copy is of.
+func (a *Array) base(c *Copy) (*server.Share, error) {
+	if sh := a.srv.Share(c.Share); sh != nil {
+		return sh, nil
+	}
+	return nil, fmt.Errorf("share %q: %w", c.Share, server.ErrNoShare)
 }
 
 // serve adds the exposed share.
@@ -124,7 +132,14 @@ func (a *Array) serve(c *Copy, base *server.Share, readOnly bool) error {
 // Freeze implements Backend.
 func (a *Array) Freeze(c *Copy) error {
 	sh := a.srv.Share(c.Exposed)
-	if sh == nil || sh.ReadOnly {
+	switch {
+	case sh == nil: // a Freeze before could not put it back
+		base, err := a.base(c)
+		if err != nil {
+			return err
+		}
+		return a.serve(c, base, true)
+	case sh.ReadOnly:
 		return nil
 	}
 	if err := a.drop(c); err != nil {
@@ -232,7 +247,11 @@ func (a *Array) removeStraySnapshots(sets []*Set) error {
 		return err
 	}
 	for _, s := range all {
-		if strings.HasPrefix(s.Name, object.HiddenSnapshot) && !known[s.View] {
+		id, ours := strings.CutPrefix(s.Name, object.HiddenSnapshot)
+		if _, err := dtyp.ParseGUID(id); err != nil || !ours {
+			continue
+		}
+		if !known[s.View] {
 			if _, err := snaps.Delete(s.View); err != nil {
 				return err
 			}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gabion/protocol/dtyp"
+	"gabion/server/versions"
 	"gabion/store"
 )
 
@@ -94,8 +95,6 @@ var systemOnly = dtyp.SecurityDescriptor{
 // cloner copies a tree by metadata alone.
 type cloner struct{ vol store.Volume }
 
-var blobKinds = []store.BlobKind{store.BlobSecurity, store.BlobEA, store.BlobReparse}
-
 // node clones one file or directory, with what is below it, into a directory. A file of
 // several names becomes several files.
 func (k *cloner) node(from, into store.Node, name string) error {
@@ -103,28 +102,21 @@ func (k *cloner) node(from, into store.Node, name string) error {
 	if err != nil {
 		return err
 	}
-	init := store.Init{Dir: attr.Dir, FileAttributes: attr.FileAttributes, EASize: attr.EASize,
-		Times: store.Times{Creation: attr.CreationTime, LastAccess: attr.LastAccessTime, LastWrite: attr.LastWriteTime, Change: attr.ChangeTime},
-		Blobs: map[store.BlobKind][]byte{}}
-	for _, b := range blobKinds {
-		if init.Blobs[b], err = from.Blob(b); err != nil {
-			return err
-		}
-		if init.Blobs[b] == nil {
-			delete(init.Blobs, b)
-		}
+	// It has the file's security from the first instant on.
+	security, err := from.Blob(store.BlobSecurity)
+	if err != nil {
+		return err
+	}
+	init := store.Init{Dir: attr.Dir, FileAttributes: attr.FileAttributes, Blobs: map[store.BlobKind][]byte{}}
+	if security != nil {
+		init.Blobs[store.BlobSecurity] = security
 	}
 	to, _, err := k.vol.Create(into, name, init)
 	if err != nil {
 		return err
 	}
 	defer to.Close()
-	if attr.ReparseTag != 0 {
-		if _, err := to.Update(store.Change{ReparseTag: &attr.ReparseTag, Times: init.Times}); err != nil {
-			return err
-		}
-	}
-	if err := k.streams(from, to, attr.Dir); err != nil {
+	if _, err := versions.CopyContents(from, to); err != nil {
 		return err
 	}
 	if attr.Dir {
@@ -161,68 +153,6 @@ func (k *cloner) entries(from, to store.Node) error {
 			return nil
 		}
 	}
-}
-
-// streams clones the data of a node.
-func (k *cloner) streams(from, to store.Node, dir bool) error {
-	if !dir {
-		src, err := from.Data()
-		if err != nil {
-			return err
-		}
-		defer src.Close()
-		dst, err := to.Data()
-		if err != nil {
-			return err
-		}
-		defer dst.Close()
-		if err := clone(dst, src); err != nil {
-			return err
-		}
-	}
-	named, err := from.Streams()
-	if err != nil {
-		return err
-	}
-	for _, s := range named {
-		if err := k.stream(from, to, s.Name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (k *cloner) stream(from, to store.Node, name string) error {
-	src, err := from.Stream(name)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, _, err := to.CreateStream(name)
-	if err != nil {
-		return err
-	}
-	defer dst.Close()
-	return clone(dst, src)
-}
-
-// clone makes an empty stream equal to another.
-func clone(dst, src store.Stream) error {
-	sizes := src.Sizes()
-	if sizes.Size == 0 {
-		return nil
-	}
-	if sizes.ValidData > 0 {
-		if _, err := dst.CloneFrom(0, src, 0, sizes.Size, store.Touch{}); err != nil {
-			return err
-		}
-	}
-	if dst.Sizes().Size != sizes.Size {
-		if _, err := dst.SetSize(sizes.Size, store.Touch{}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // removeClone takes a clone away; finished or not.

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"gabion/rsvd"
+	"gabion/server/object"
 	"gabion/store"
 )
 
@@ -80,10 +82,16 @@ func record(v store.View, m *Meta) store.KVEdit {
 	return e
 }
 
+// reserved reports whether a name is of the kind that shadow copies and virtual disks give
+// their snapshots, which go when whoever took them does not know of them any more.
+func reserved(name string) bool {
+	return strings.HasPrefix(name, object.HiddenSnapshot) || strings.HasPrefix(name, rsvd.SnapshotPrefix)
+}
+
 // Create takes a snapshot of files and folders; it is durable with all that is kept about it
 // when Create returns.
 func (b *Book) Create(name string, scope []store.FileID, m Meta) (Info, error) {
-	if strings.ContainsAny(name, "/\\\x00\r\n") || len(name) > 200 {
+	if strings.ContainsAny(name, "/\\\x00\r\n") || len(name) > 200 || reserved(name) {
 		return Info{}, store.ErrName
 	}
 	snap, pos, err := b.Volume.Snapshots().Create(name, scope)

@@ -171,9 +171,9 @@ func (c *Changer) safety(verb string, scope []store.FileID, target string, opt O
 	}
 }
 
-// copyContents makes a live file's or folder's streams and, with metadata, what describes it
+// CopyContents makes a live file's or folder's streams and, with metadata, what describes it
 // those of another node.
-func copyContents(from, to store.Node) (store.Pos, error) {
+func CopyContents(from, to store.Node) (store.Pos, error) {
 	var last store.Pos
 	note := func(p store.Pos, err error) error {
 		last = max(last, p)

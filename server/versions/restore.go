@@ -368,7 +368,7 @@ func (p *restoring) do(ctx context.Context, h *held, s step) (store.Pos, error) 
 	if s.act == actRestore || s.act == actDescribe {
 		return describe(from, to)
 	}
-	return copyContents(from, to)
+	return CopyContents(from, to)
 }
 
 // removeOne deletes a file that is held, or a folder.

@@ -406,3 +406,16 @@ func TestImmutable(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A snapshot with a name of the array's own would go at the next start.
+func TestReservedNames(t *testing.T) {
+	w := newWorld(t)
+	for name, want := range map[string]error{
+		"fsrvp-mine": store.ErrName, "fsrvp-": store.ErrName, "rsvd-0000000000000002-x": store.ErrName,
+		"fsrvp": nil, "my fsrvp-1": nil, "FSRVP-x": nil,
+	} {
+		if _, err := w.c.Book.Create(name, []store.FileID{store.RootID}, Meta{}); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", name, err, want)
+		}
+	}
+}

@@ -54,6 +54,11 @@ func openIndex(o Options, fs *indexFS, dir string) (*pebble.DB, error) {
 					fs.halt(err)
 				}
 			},
+			// Who reads what is damaged hears of it. Pebble's own answer is Fatalf, which would
+			// stop the volume, also while it opens and the mirror could take the index's place.
+			DataCorruption: func(i pebble.DataCorruptionInfo) {
+				o.Logger.Error("the index is damaged", "path", i.Path, "error", i.Details)
+			},
 		},
 	}
 	opts.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { return pebble.ValueSeparationPolicy{} }

@@ -138,6 +138,9 @@ func TestSecondIndex(t *testing.T) {
 				t.Fatalf("%s part %d: %v", path, part, err)
 			}
 			failed := filesOf(t, v)
+			if err := v.Stopped(); err != nil {
+				t.Errorf("%s part %d: reading what is damaged stopped the volume: %v", path, part, err)
+			}
 			if verify(v) == nil && failed > 0 {
 				t.Errorf("%s part %d: check finds nothing, %d files cannot be read", path, part, failed)
 			}

@@ -147,7 +147,7 @@ func (v *Volume) create() (identity, error) {
 // replaced by its mirror.
 func (v *Volume) start() error {
 	live, last, err := v.recoverAll(v.opt.rebuild)
-	if isDamage(err) && v.mirror.valid >= 0 && !v.opt.rebuild {
+	if isDamage(err) && v.mirror.valid >= 0 && !v.opt.rebuild && v.Stopped() == nil {
 		v.out.Error("the index is damaged; the second one takes its place", "dir", v.opt.Dir, "error", err)
 		v.closeAll()
 		live, last, err = v.recoverAll(true)

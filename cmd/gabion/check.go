@@ -104,20 +104,7 @@ type findings []admin.Damage
 
 // options report problems to f, and progress to a terminal if there is one.
 func (f *findings) options(progress *os.File) block.CheckOptions {
-	o := block.CheckOptions{Found: func(p block.Problem) {
-		file := p.Path
-		if file == "" && p.File != 0 {
-			file = fmt.Sprintf("file %d", p.File)
-		}
-		if p.Stream != "" {
-			file += ":" + p.Stream
-		}
-		d := admin.Damage{File: file, What: p.What}
-		if p.Range.Len > 0 {
-			d.Range = fmt.Sprintf("[%d,+%d)", p.Range.Off, p.Range.Len)
-		}
-		*f = append(*f, d)
-	}}
+	o := block.CheckOptions{Found: func(p block.Problem) { *f = append(*f, damage(p)) }}
 	if progress != nil && term.IsTerminal(int(progress.Fd())) {
 		o.Progress = func(done, total int64) {
 			if total > 0 {
@@ -126,6 +113,22 @@ func (f *findings) options(progress *os.File) block.CheckOptions {
 		}
 	}
 	return o
+}
+
+// damage is a problem as the admin API tells it.
+func damage(p block.Problem) admin.Damage {
+	file := p.Path
+	if file == "" && p.File != 0 {
+		file = fmt.Sprintf("file %d", p.File)
+	}
+	if p.Stream != "" {
+		file += ":" + p.Stream
+	}
+	d := admin.Damage{File: file, What: p.What}
+	if p.Range.Len > 0 {
+		d.Range = fmt.Sprintf("[%d,+%d)", p.Range.Off, p.Range.Len)
+	}
+	return d
 }
 
 func (f *findings) result(sum block.Summary) admin.CheckResult {

@@ -40,6 +40,8 @@ type settings struct {
 	QoSCapacity int64    `toml:"qos-capacity"`
 	QoSDepth    int64    `toml:"qos-depth"`
 	QoSBase     string   `toml:"qos-base"`
+	ScrubRate   string   `toml:"scrub-rate"`
+	ScrubEvery  string   `toml:"scrub-every"`
 	LogLevel    string   `toml:"log-level"`
 	PeerListen  string   `toml:"peer-listen"`
 	VHDLogNames bool     `toml:"shared-vhdx-log-names"`
@@ -69,6 +71,8 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.Int64Var(&s.QoSCapacity, "qos-capacity", 0, "what the array can do in normalised I/O per second; more is held back to keep latency low (default: measured, nothing is held back)")
 	f.Int64Var(&s.QoSDepth, "qos-depth", 0, "requests worked on at a time; the others wait where they can be overtaken (default: found by measuring)")
 	f.StringVar(&s.QoSBase, "qos-base", "8K", "what counts as one normalised I/O")
+	f.StringVar(&s.ScrubRate, "scrub-rate", "32M", "bytes per second that the scrubber reads at most, which verifies all that the volume holds; 0 is no limit")
+	f.StringVar(&s.ScrubEvery, "scrub-every", "168h", "time from the end of one pass of the scrubber to the next; 0: only when told (gabion volume scrub start)")
 	f.StringVar(&s.LogLevel, "log-level", "info", "debug, info, warn or error")
 }
 
@@ -110,6 +114,8 @@ func (s *settings) load(file string, f *pflag.FlagSet) error {
 	take("ntlm", &s.NTLM, from.NTLM)
 	take("log-level", &s.LogLevel, from.LogLevel)
 	take("peer-listen", &s.PeerListen, from.PeerListen)
+	take("scrub-rate", &s.ScrubRate, from.ScrubRate)
+	take("scrub-every", &s.ScrubEvery, from.ScrubEvery)
 	take("qos", &s.QoS, from.QoS)
 	take("qos-base", &s.QoSBase, from.QoSBase)
 	number := func(name string, to *int64, v int64) {

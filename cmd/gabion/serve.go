@@ -86,6 +86,7 @@ type plan struct {
 	users      [][2]string
 	interfaces []server.InterfaceRule
 	capacity   int64
+	scrub      block.ScrubOptions
 	log        *slog.Logger
 }
 
@@ -112,6 +113,8 @@ func (s settings) plan() (*plan, error) {
 		note(err)
 	}
 	_, err = s.qosOptions()
+	note(err)
+	p.scrub, err = s.scrubOptions()
 	note(err)
 	shares := s.Share
 	if len(shares) == 0 {
@@ -318,6 +321,8 @@ func (a *array) openServer() error {
 		return err
 	}
 	watcher := watch.New(mounted, a.log, registry)
+	scrubber := a.scrubber()
+	scrubber.Collect(registry)
 	a.system = &admin.System{
 		Version: version, Started: started, Listen: a.listener.Addr().String(),
 		Server: a.srv, Volume: a.volume, QoS: a.qos, Users: a.users, Shares: shares,
@@ -328,6 +333,7 @@ func (a *array) openServer() error {
 		Audit: auditor.Logger, SyncAudit: a.audit.Sync,
 		Metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		Check:   a.check,
+		Scrub:   scrubber,
 		Stats:   func() any { return a.volume.Stats() },
 		Usage:   func() (any, error) { return a.volume.Usage() },
 	}

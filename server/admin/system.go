@@ -48,6 +48,8 @@ type System struct {
 	Verify func(ctx context.Context, host string) (any, error)
 	// Check verifies the running volume; see block.Check.
 	Check func(ctx context.Context) (CheckResult, error)
+	// Scrub verifies the volume bit by bit; nil when the engine has none.
+	Scrub *Scrubber
 	// Stats are the store's inner figures; nil when the engine has none.
 	Stats func() any
 	// Usage counts what takes the space.
@@ -89,6 +91,7 @@ func Operations() []Operation {
 		diskOperations,
 		sessionOperations,
 		volumeOperations,
+		scrubOperations,
 	} {
 		all = append(all, rows...)
 	}

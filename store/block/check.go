@@ -82,17 +82,7 @@ func (v *Volume) Check(how CheckOptions) (Summary, error) {
 		return Summary{}, err
 	}
 	c := &checker{v: v, how: how, paths: map[store.FileID]string{}}
-	// No change is half planned and none is made while the state is taken.
-	v.epoch.Lock()
-	c.snap = v.index.NewSnapshot()
-	v.space.mu.RLock()
-	c.total = v.space.live
-	c.segs = map[uint64]bool{}
-	for seq := range v.space.segs {
-		c.segs[seq] = true
-	}
-	v.space.mu.RUnlock()
-	v.epoch.Unlock()
+	c.take()
 	defer c.snap.Close()
 	if err := c.tables(); err != nil {
 		return c.sum, err
@@ -105,6 +95,22 @@ func (v *Volume) Check(how CheckOptions) (Summary, error) {
 	return c.sum, nil
 }
 
+// take takes the state that is checked from now on: no change is half planned and none is
+// made meanwhile.
+func (c *checker) take() {
+	v := c.v
+	v.epoch.Lock()
+	defer v.epoch.Unlock()
+	c.snap = v.index.NewSnapshot()
+	v.space.mu.RLock()
+	defer v.space.mu.RUnlock()
+	c.total = v.space.live
+	c.segs = map[uint64]bool{}
+	for seq := range v.space.segs {
+		c.segs[seq] = true
+	}
+}
+
 // checker is a check in progress.
 type checker struct {
 	v     *Volume
@@ -115,6 +121,8 @@ type checker struct {
 	segs  map[uint64]bool
 	paths map[store.FileID]string // of live files
 	bad   []keyRange              // of damaged tables of the index
+	pacer func(n int) error       // of a scrubber, ahead of reading n bytes
+	owes  int                     // bytes of keys and values that were read since it was asked
 
 	sizes map[streamRef]int64
 	names map[streamRef]string
@@ -292,135 +300,35 @@ func (c *checker) compare(inodes map[store.FileID]*attrs, entries map[name]entry
 	}
 }
 
-// chunks checks every version of every chunk map, and its data.
-func (c *checker) chunks() error {
-	var last *chunkMap
-	var body []byte
-	return c.scan(kChunk, func(key, value []byte) error {
-		if len(key) != 25 {
-			c.found(Problem{What: fmt.Sprintf("index: malformed key %x", key)})
-			return nil
-		}
-		b, _ := versionOf(key)
-		id := chunkID{file: store.FileID(be.Uint64(b[1:])), stream: be.Uint32(b[9:]), chunk: be.Uint32(b[13:])}
-		m := new(chunkMap)
-		if _, err := m.apply(value, nil); err != nil {
-			c.damage(id, 0, chunkBlocks, err)
-			return nil
-		}
-		c.sum.Chunks++
-		newest := string(b) != string(body)
-		if newest {
-			last, body = nil, append(body[:0], b...)
-			c.bounds(id, m)
-		}
-		if err := c.data(id, m, last); err != nil {
-			return err
-		}
-		last = m
-		return nil
-	})
-}
-
-// bounds checks that a live chunk holds nothing behind the stream's size.
-func (c *checker) bounds(id chunkID, m *chunkMap) {
-	size, ok := c.sizes[streamRef{id.file, id.stream}]
-	if !ok || len(m.pieces) == 0 || c.v.pendings.lookup(streamRef{id.file, id.stream}, id.chunk, newest) != nil {
-		return
-	}
-	p := &m.pieces[len(m.pieces)-1]
-	if end := int64(id.chunk)*chunkSize + int64(p.end())*blockSize; end > roundUp(size) {
-		c.damage(id, p.block, p.n, fmt.Errorf("data behind the size %d", size))
-	}
-}
-
-func (c *checker) damage(id chunkID, block, n uint8, err error) {
-	c.found(Problem{
-		File: id.file, Stream: c.names[streamRef{id.file, id.stream}], What: err.Error(),
-		Range: store.Range{Off: int64(id.chunk)*chunkSize + int64(block)*blockSize, Len: int64(n) * blockSize},
-	})
-}
-
-// data reads and verifies what m holds and last, a newer version just verified, does not.
-func (c *checker) data(id chunkID, m, last *chunkMap) error {
-	if c.how.SkipData {
-		return nil
-	}
-	n := 0
-	for i := range m.pieces {
-		if p := &m.pieces[i]; p.stored() {
-			n += int(p.end()-p.block) * blockSize
-		}
-	}
-	c.v.takeTurn(n, c.v.dead)
-	buf := blocks.Get().(*[blockSize]byte)
-	defer blocks.Put(buf)
-	for i := range m.pieces {
-		p := &m.pieces[i]
-		if !p.stored() {
-			continue
-		}
-		for b := p.block; b < p.end(); b++ {
-			if last != nil {
-				if q, ok := last.at(b); ok && q.same(p, b) {
-					continue
-				}
-			}
-			err := c.v.space.readBlocks(p, &m.crc, buf[:], b)
-			if err != nil && c.still(id, p, b) {
-				if e := c.v.check(); e != nil {
-					return e
-				}
-				off, _ := p.extent(b)
-				c.damage(id, b, 1, fmt.Errorf("%w (%s)", err, c.v.space.where(p.container, off*sectorSize)))
-			}
-			c.sum.Bytes += blockSize
-		}
-	}
-	if c.how.Progress != nil {
-		c.how.Progress(c.sum.Bytes, c.total)
-	}
-	return nil
-}
-
-// still reports whether some version of a chunk holds a block where it was not readable:
-// on a running volume it may have moved on.
-func (c *checker) still(id chunkID, p *piece, b uint8) bool {
-	all, err := c.v.versions(chunkBody(nil, id.file, id.stream, id.chunk))
-	if err != nil {
-		return true
-	}
-	for _, s := range all {
-		if q, ok := s.m.at(b); ok && q.same(p, b) {
-			return true
-		}
-	}
-	return false
-}
-
 // countWindow is how many regions are counted in one pass over the chunk maps.
 const countWindow = 1 << 14
 
 // counts checks the reference counts against the chunk maps.
 func (c *checker) counts() error {
 	var from regionID
-	referred := int64(0)
-	for more := true; more; {
-		w := &window{from: from, counts: map[regionID]*region{}, refs: map[regionID]*sectors{}}
-		var err error
-		if more, err = w.load(c); err != nil {
-			return err
-		}
-		if err := w.count(c); err != nil {
+	referred, more := int64(0), true
+	for more {
+		w, err := c.window(from)
+		if err != nil {
 			return err
 		}
 		referred += w.report(c)
-		from = w.end
+		from, more = w.end, w.end != regionID{}
 	}
 	if referred != c.total {
 		c.found(Problem{What: fmt.Sprintf("%d bytes are counted as living, %d are referred to", c.total, referred)})
 	}
 	return nil
+}
+
+// window counts the references of the next regions, from is the first of them.
+func (c *checker) window(from regionID) (*window, error) {
+	w := &window{from: from, counts: map[regionID]*region{}, refs: map[regionID]*sectors{}}
+	_, err := w.load(c)
+	if err == nil {
+		err = w.count(c)
+	}
+	return w, err
 }
 
 // window is a range of regions whose references are counted.

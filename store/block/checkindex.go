@@ -2,6 +2,7 @@ package block
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -35,6 +36,9 @@ func (c *checker) scanFrom(from, to []byte, fn func(key, value []byte) error) (n
 			continue
 		}
 		last = append(last[:0:0], it.Key()...)
+		if err := c.indexRead(len(last) + len(value)); err != nil {
+			return nil, err
+		}
 		if err := fn(it.Key(), value); err != nil {
 			return nil, err
 		}
@@ -44,6 +48,18 @@ func (c *checker) scanFrom(from, to []byte, fn func(key, value []byte) error) (n
 		c.found(Problem{What: fmt.Sprintf("index, keys from %x to %x: %v", last, next, err)})
 	}
 	return next, nil
+}
+
+// indexRead lets a scrubber rest for what it reads of the index.
+func (c *checker) indexRead(n int) error {
+	if c.pacer == nil {
+		return nil
+	}
+	if c.owes += n; c.owes < chunkSize {
+		return nil
+	}
+	n, c.owes = c.owes, 0
+	return c.pacer(n)
 }
 
 // tables verifies the checksums of the index's tables.
@@ -60,7 +76,10 @@ func (c *checker) tables() error {
 	for _, level := range levels {
 		for _, t := range level {
 			name := t.BackingSSTNum.String() + ".sst"
-			err := verifyTable(fs, fs.PathJoin(dir, name))
+			err := verifyTable(fs, fs.PathJoin(dir, name), c.pacer)
+			if c.pacer != nil && err != nil && (errors.Is(err, errScrubStopped) || c.v.check() != nil) {
+				return err
+			}
 			if err == nil || isNotExist(err) && !c.has(t.BackingSSTNum.String()) {
 				continue // on a running volume it may be gone
 			}

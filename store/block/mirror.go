@@ -248,7 +248,7 @@ func (m *mirror) link(from, to string) error {
 		return err
 	}
 	if strings.HasSuffix(to, ".sst") {
-		return verifyTable(fs, to)
+		return verifyTable(fs, to, nil)
 	}
 	return nil
 }
@@ -285,11 +285,15 @@ func (m *mirror) copy(from, to string, paced bool) error {
 	return errors.Join(err, out.Sync(), out.Close())
 }
 
-// verifyTable checks the checksums of all of a table.
-func verifyTable(fs vfs.FS, path string) error {
+// verifyTable checks the checksums of all of a table. pace, if there is one, is asked ahead
+// of each read.
+func verifyTable(fs vfs.FS, path string, pace func(n int) error) error {
 	f, err := fs.Open(path)
 	if err != nil {
 		return err
+	}
+	if pace != nil {
+		f = pacedFile{f, pace}
 	}
 	readable, err := sstable.NewSimpleReadable(f)
 	if err != nil {
@@ -302,6 +306,19 @@ func verifyTable(fs vfs.FS, path string) error {
 		return errors.Join(err, readable.Close())
 	}
 	return errors.Join(r.ValidateBlockChecksums(), r.Close())
+}
+
+// pacedFile asks ahead of each read.
+type pacedFile struct {
+	vfs.File
+	pace func(n int) error
+}
+
+func (f pacedFile) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.pace(len(p)); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, off)
 }
 
 // restore puts the mirror in the index's place. Interrupted, it is done again, because the

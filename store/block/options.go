@@ -21,6 +21,8 @@ type Options struct {
 	Capacity int64
 	// Pack compresses what shrinks on every stream; store.Packer says so for one.
 	Pack bool
+	// Scrub says when and how fast all that lives is verified.
+	Scrub ScrubOptions
 	// Logger receives what an operator should know; nil discards.
 	Logger *slog.Logger
 	// Now is the clock; nil is time.Now.

@@ -18,6 +18,8 @@ type Stats struct {
 	IndexSize              uint64
 	Pending                int64 // clones and clearings not yet made real
 	Snapshots, Pins        int
+	ScrubbedBytes          uint64 // of data, verified by the scrubber
+	ScrubProblems          int64  // see ScrubStatus
 }
 
 // Stats returns the volume's counters.
@@ -38,6 +40,8 @@ func (v *Volume) Stats() Stats {
 	v.space.mu.RLock()
 	s.LiveBytes = v.space.live
 	v.space.mu.RUnlock()
+	scrub := v.ScrubStatus()
+	s.ScrubbedBytes, s.ScrubProblems = scrub.Verified, scrub.Problems
 	s.GarbageBytes = max(0, int64(s.Segments)*v.id.segmentSize-s.LiveBytes)
 	return s
 }

@@ -62,6 +62,7 @@ type Volume struct {
 	ifs     *indexFS
 	running atomic.Bool // past recovery
 	work    house
+	scrub   scrubber
 	turn    atomic.Pointer[func(bytes int, stop <-chan struct{})] // see TakeTurns
 	cleaner cleaner
 	few     int                                 // chunks that a change may touch one by one
@@ -179,6 +180,7 @@ func (v *Volume) start() error {
 		v.work.wake(wantFlush) // lest replays add up over short lives
 	}
 	v.work.start()
+	v.scrub.start(v)
 	return nil
 }
 
@@ -304,6 +306,7 @@ func (v *Volume) Close() error {
 		return nil
 	}
 	v.pins.stop()
+	v.scrub.close()
 	v.work.stop()
 	defer v.lock.Close()
 	if err := v.Stopped(); err != nil {

@@ -1,0 +1,457 @@
+package block
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"gabion/store"
+)
+
+// The scrubber does what a check does, again and again and slowly: it reads all that lives, so
+// that rot is known while there still is another copy of the data somewhere. It holds no state of
+// the index for long, because that would keep compactions from letting old keys go: chunk maps are
+// looked at some at a time, each time as they are then, and what must agree with each other
+// (the tree, the reference counts) is damaged only if it is so twice.
+
+// ScrubOptions of a volume.
+type ScrubOptions struct {
+	// Rate bounds what is read, in bytes per second; 0 does not.
+	Rate int64
+	// Every is the time from the end of a pass, or the making of the volume, to the next one; 0:
+	// there are passes only when they are asked for.
+	Every time.Duration
+}
+
+// ScrubStatus says what the scrubber does and found.
+type ScrubStatus struct {
+	Running  bool
+	Began    time.Time // the pass that runs, or ran last
+	Finished time.Time // the last pass that came to its end
+	Next     time.Time // when a pass is due; zero: none
+	Passes   uint64    // that came to their end since the volume was opened
+	Done     int64     // bytes of data that this pass verified
+	Total    int64     // there were when it began
+	Verified uint64    // bytes of data since the volume was opened
+	// Problems is how many the last full pass found, or this one if those are more. Found are the
+	// first of them: what a pass does not find any more is forgotten at its end.
+	Problems int64
+	Found    []Problem
+}
+
+// ErrScrubbing: a pass runs.
+var ErrScrubbing = errors.New("a scrub is running already")
+
+var errScrubStopped = errors.New("scrub stopped")
+
+const (
+	// maxFound bounds the problems that are kept.
+	maxFound = 100
+	// scrubBatch is how many chunk maps are looked at in one state of the index.
+	scrubBatch = 64
+	// hurried divides the rate while the cleaner is short of room.
+	hurried = 4
+
+	scrubBucket = "scrub"
+	scrubKey    = "last"
+)
+
+// scrubber is the volume's; its goroutine runs from start to close.
+type scrubber struct {
+	v    *Volume
+	kick chan struct{}
+	quit chan struct{}
+	done chan struct{}
+
+	mu     sync.Mutex // guards the rest; a leaf
+	status ScrubStatus
+	cancel chan struct{} // of the pass that runs
+	found  []scrubFound
+	count  int64 // of problems in this pass
+	last   int64 // and in the last full one
+}
+
+// scrubFound is a problem and the pass that found it last.
+type scrubFound struct {
+	Problem
+	pass uint64
+}
+
+// scrubRecord is what the volume remembers of the last full pass.
+type scrubRecord struct {
+	Finished time.Time
+	Problems int64
+	Found    []Problem
+}
+
+// start brings back what the last pass found and begins to wait for the next.
+func (s *scrubber) start(v *Volume) {
+	s.v, s.kick, s.quit = v, make(chan struct{}, 1), make(chan struct{})
+	var r scrubRecord
+	value, err := v.KV().Get(scrubBucket, scrubKey)
+	if err == nil {
+		err = json.Unmarshal(value, &r)
+	}
+	if err != nil && !isNotFound(err) {
+		v.out.Warn("what the last scrub found is not known", "error", err)
+	}
+	s.status.Finished, s.last = r.Finished, r.Problems
+	for _, p := range r.Found {
+		s.found = append(s.found, scrubFound{Problem: p})
+	}
+	s.plan()
+	if v.opt.Manual {
+		return
+	}
+	s.done = make(chan struct{})
+	go s.run()
+}
+
+// plan sets when the next pass is due.
+func (s *scrubber) plan() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Next = time.Time{}
+	if every := s.v.opt.Scrub.Every; every > 0 {
+		from := s.status.Finished
+		if from.IsZero() {
+			from = s.v.Info().Created.Time()
+		}
+		if s.status.Began.After(from) {
+			from = s.status.Began // it was stopped: that counts as well
+		}
+		s.status.Next = from.Add(every)
+	}
+}
+
+func (s *scrubber) run() {
+	defer close(s.done)
+	for s.wait() {
+		err := s.pass()
+		if err != nil && !errors.Is(err, errScrubStopped) && s.v.check() == nil {
+			s.v.out.Error("scrub failed", "error", err)
+		}
+		s.plan()
+	}
+}
+
+// wait returns when a pass is due or asked for; false: the volume is closed or stopped.
+func (s *scrubber) wait() bool {
+	var due <-chan time.Time
+	if next := s.Status().Next; !next.IsZero() {
+		t := time.NewTimer(max(0, next.Sub(s.v.opt.Now())))
+		defer t.Stop()
+		due = t.C
+	}
+	select {
+	case <-s.quit:
+		return false
+	case <-s.v.dead:
+		return false
+	case <-s.kick:
+	case <-due:
+	}
+	return true
+}
+
+// close ends the scrubber. The volume is closed already, so that no other pass gets far.
+func (s *scrubber) close() {
+	if s.quit == nil {
+		return
+	}
+	close(s.quit)
+	s.v.StopScrub()
+	if s.done != nil {
+		<-s.done
+	}
+}
+
+// StartScrub has the scrubber begin a pass now.
+func (v *Volume) StartScrub() error {
+	if err := v.check(); err != nil {
+		return err
+	}
+	if v.ScrubStatus().Running {
+		return ErrScrubbing
+	}
+	select {
+	case v.scrub.kick <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// StopScrub ends the pass that runs, and reports whether one did. The next comes when it is due.
+func (v *Volume) StopScrub() bool {
+	s := &v.scrub
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.kick:
+	default:
+	}
+	if s.cancel == nil {
+		return false
+	}
+	close(s.cancel)
+	s.cancel = nil
+	return true
+}
+
+// ScrubStatus says what the scrubber does and found.
+func (v *Volume) ScrubStatus() ScrubStatus { return v.scrub.Status() }
+
+// Status is ScrubStatus.
+func (s *scrubber) Status() ScrubStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.status
+	st.Problems = max(s.last, s.count)
+	for _, f := range s.found {
+		st.Found = append(st.Found, f.Problem)
+	}
+	return st
+}
+
+// pass verifies the volume once.
+func (s *scrubber) pass() error {
+	v := s.v
+	cancel := make(chan struct{})
+	s.mu.Lock()
+	s.status.Running, s.status.Began, s.status.Done, s.status.Total = true, v.opt.Now(), 0, v.space.living()
+	s.cancel, s.count = cancel, 0
+	number := s.status.Passes + 1
+	s.mu.Unlock()
+	p := &scrubPass{s: s, number: number, cancel: cancel}
+	p.c = checker{v: v, paths: map[store.FileID]string{}, pacer: p.pace}
+	err := p.all()
+	s.mu.Lock()
+	s.status.Running, s.cancel = false, nil
+	if err == nil {
+		s.status.Passes, s.status.Finished, s.last = number, v.opt.Now(), s.count
+		s.found = slices.DeleteFunc(s.found, func(f scrubFound) bool { return f.pass != number })
+	}
+	record := scrubRecord{Finished: s.status.Finished, Problems: s.last}
+	for _, f := range s.found {
+		record.Found = append(record.Found, f.Problem)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	value, err := json.Marshal(record)
+	if err == nil {
+		_, err = v.KV().Apply([]store.KVEdit{{Bucket: scrubBucket, Key: scrubKey, Value: value}})
+	}
+	return err
+}
+
+// scrubPass is one pass.
+type scrubPass struct {
+	s      *scrubber
+	c      checker
+	number uint64
+	cancel chan struct{}
+	free   time.Time // when what was read so far is paid for
+}
+
+func (p *scrubPass) all() error {
+	p.c.how.Found = p.found
+	p.c.how.Progress = p.progress
+	for _, step := range []func() error{p.c.tables, p.twice(p.tree), p.chunks, p.counts} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pace waits until n more bytes may be read: at most at the rate, and when it is the turn of
+// background work.
+func (p *scrubPass) pace(n int) error {
+	v, rate := p.s.v, p.s.v.opt.Scrub.Rate
+	if err := v.check(); err != nil {
+		return err
+	}
+	v.takeTurn(n, p.cancel)
+	if now := time.Now(); p.free.Before(now) {
+		p.free = now
+	}
+	t := time.NewTimer(time.Until(p.free))
+	defer t.Stop()
+	if rate > 0 {
+		if v.pressed() {
+			rate = max(1, rate/hurried)
+		}
+		p.free = p.free.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
+	}
+	select {
+	case <-p.cancel:
+		return errScrubStopped
+	case <-v.dead:
+		return v.Stopped()
+	case <-t.C:
+	}
+	return v.check()
+}
+
+func (p *scrubPass) progress(done, _ int64) {
+	s := p.s
+	s.mu.Lock()
+	s.status.Verified += uint64(done - s.status.Done)
+	s.status.Done = done
+	s.mu.Unlock()
+}
+
+// found takes a problem in.
+func (p *scrubPass) found(x Problem) {
+	if x.File != 0 {
+		if path := p.s.v.pathOf(x.File); path != "" {
+			x.Path = path
+		}
+	}
+	p.s.v.out.Error("scrub found damage", "problem", x.String())
+	s := p.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count++
+	for i := range s.found {
+		if s.found[i].Problem == x {
+			s.found[i].pass = p.number
+			return
+		}
+	}
+	if len(s.found) < maxFound {
+		s.found = append(s.found, scrubFound{x, p.number})
+	}
+}
+
+// twice returns step such that what it finds counts only if it finds the same in a later
+// state again: in between, a change that it saw half of has come to its end.
+func (p *scrubPass) twice(step func() error) func() error {
+	return func() error {
+		var before []Problem
+		p.c.how.Found = func(x Problem) { before = append(before, x) }
+		defer func() { p.c.how.Found = p.found }()
+		if err := step(); err != nil || len(before) == 0 {
+			return err
+		}
+		p.c.how.Found = func(x Problem) {
+			if slices.Contains(before, x) {
+				p.found(x)
+			}
+		}
+		return step()
+	}
+}
+
+// tree is checker.tree in the present state. What it learnt of names is dropped: files come
+// and go while the data is read.
+func (p *scrubPass) tree() error {
+	c := &p.c
+	c.take()
+	defer c.snap.Close()
+	defer func() { c.sizes, c.names, c.paths = nil, nil, map[store.FileID]string{} }()
+	return c.tree()
+}
+
+var errBatch = errors.New("enough for one state")
+
+// chunks is checker.chunks, in many states.
+func (p *scrubPass) chunks() error {
+	for from := []byte{kChunk}; from != nil; {
+		var err error
+		if from, err = p.someChunks(from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// someChunks looks at the chunks from a key on and returns where to go on.
+func (p *scrubPass) someChunks(from []byte) (next []byte, err error) {
+	c := &p.c
+	c.snap = p.s.v.index.NewSnapshot()
+	defer func() { c.snap.Close() }()
+	walk, n := chunkWalk{c: c}, 0
+	var rest []byte
+	next, err = c.scanFrom(from, []byte{kChunk + 1}, func(key, value []byte) error {
+		if n++; n > scrubBatch && !bytes.HasPrefix(key, walk.body) {
+			rest = slices.Clone(key)
+			return errBatch
+		}
+		if len(key) == 25 {
+			c.names = p.s.v.streamNames(streamRef{store.FileID(be.Uint64(key[1:])), be.Uint32(key[9:])}, c.names)
+		}
+		return walk.visit(key, value)
+	})
+	if errors.Is(err, errBatch) {
+		return rest, nil
+	}
+	return next, err
+}
+
+// counts is checker.counts with each window of regions in a state of its own.
+func (p *scrubPass) counts() error {
+	var from, end regionID
+	for more := true; more; from, more = end, end != (regionID{}) {
+		err := p.twice(func() error {
+			c := &p.c
+			c.take()
+			defer c.snap.Close()
+			w, err := c.window(from)
+			if err == nil {
+				w.report(c)
+				end = w.end
+			}
+			return err
+		})()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pathOf returns the path of a live file below the root, "" when it has none.
+func (v *Volume) pathOf(id store.FileID) string {
+	path := ""
+	for id != store.RootID {
+		n, err := v.OpenID(store.Live, id)
+		if err != nil {
+			return ""
+		}
+		links, err := n.Names()
+		n.Close()
+		if err != nil || len(links) == 0 || len(path) > 1<<15 {
+			return ""
+		}
+		path, id = `\`+links[0].Name+path, links[0].Parent
+	}
+	if path == "" {
+		return `\`
+	}
+	return path
+}
+
+// streamNames makes names tell the name of a stream, and of no other file's.
+func (v *Volume) streamNames(ref streamRef, names map[streamRef]string) map[streamRef]string {
+	if _, known := names[ref]; known {
+		return names
+	}
+	names = map[streamRef]string{ref: ""}
+	err := v.scan(key64(nil, kStream, uint64(ref.file)), nil, func(_, value []byte) (bool, error) {
+		var e streamEntry
+		if len(value) > 0 && e.decode(value) == nil && e.no == ref.no {
+			names[ref] = e.name
+		}
+		return true, nil
+	})
+	if err != nil {
+		names[ref] = ""
+	}
+	return names
+}

@@ -1,7 +1,9 @@
 package block
 
 import (
+	"cmp"
 	"slices"
+	"sort"
 	"sync/atomic"
 
 	"gabion/store/seglog"
@@ -46,6 +48,7 @@ type moving struct {
 	off, n uint32 // sectors
 	seq    uint64 // where it lies
 	place  uint32
+	of     *frame // that it is a part of, nil for none; see wholes
 }
 
 func (c *cleaner) init(v *Volume) { c.v, c.most = v, moveBytes }
@@ -56,11 +59,6 @@ func (c *cleaner) current() uint64 { return c.seq.Load() }
 func (c *cleaner) step() (bool, error) {
 	if c.victim != nil && !c.v.space.has(c.victim.seq) {
 		c.victim, c.runs = nil, nil // it died on its own and was retired
-	}
-	if c.starts() && c.v.log.Short() {
-		if _, free := c.v.log.Counts(); free < logReserve {
-			return false, nil // the last segments are for records
-		}
 	}
 	if c.victim == nil {
 		v := c.v
@@ -75,7 +73,12 @@ func (c *cleaner) step() (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		c.victim, c.runs, c.frames = g, runs, frames
+		c.victim, c.runs, c.frames = g, wholes(runs, frames), frames
+	}
+	if c.starts() && c.v.log.Short() {
+		if _, free := c.v.log.Counts(); free < logReserve {
+			return false, nil // the last segments are for records
+		}
 	}
 	if len(c.runs) > 0 {
 		if err := c.move(); err != nil {
@@ -90,7 +93,13 @@ func (c *cleaner) step() (bool, error) {
 }
 
 // starts reports whether the next move begins another segment.
-func (c *cleaner) starts() bool { return c.mover == nil || c.mover.Full() }
+func (c *cleaner) starts() bool {
+	if len(c.runs) == 0 {
+		return false
+	}
+	_, size := joined(c.runs)
+	return c.mover.Full() || c.runs[0].of != nil && size > c.mover.Room()
+}
 
 func (s *space) has(seq uint64) bool {
 	s.mu.RLock()
@@ -124,7 +133,8 @@ func (c *cleaner) choose() (*segment, error) {
 		if dead := float64(g.bytes-g.live) / float64(v.id.segmentSize); u > maxUse && !(tight && dead >= minDead) {
 			continue
 		}
-		if gain := (1 - u) * float64(newest-g.seq+1) / (1 + u); best == nil || gain > most {
+		gain := (1 - u) * float64(newest-g.seq+1) / (1 + u)
+		if best == nil || gain > most || gain == most && g.seq < best.seq {
 			best, most = g, gain
 		}
 	}
@@ -173,7 +183,7 @@ func (c *cleaner) stretches(g *segment) (data []moving, frames []frame, err erro
 		frames = framesOf(frames, r.Body, g.seq)
 		for off, end := r.Payload/sectorSize, (r.Payload+r.PayloadLen)/sectorSize; off < end; {
 			n := min(end-off, regionSects-off%regionSects)
-			data = append(data, moving{regionID{g.seq, uint16(off / regionSects)}, off % regionSects, n, g.seq, off * sectorSize})
+			data = append(data, moving{id: regionID{g.seq, uint16(off / regionSects)}, off: off % regionSects, n: n, seq: g.seq, place: off * sectorSize})
 			off += n
 		}
 		return true
@@ -252,7 +262,7 @@ func (c *cleaner) filter(data []moving, frames []frame) ([]moving, error) {
 					continue
 				}
 			}
-			runs = addRun(runs, moving{m.id, in, 1, m.seq, m.place + i*sectorSize})
+			runs = addRun(runs, moving{id: m.id, off: in, n: 1, seq: m.seq, place: m.place + i*sectorSize})
 		}
 	}
 	return runs, nil
@@ -271,7 +281,7 @@ func (c *cleaner) movedTo(g *segment) (data []moving, frames []frame, err error)
 		}
 		for _, r := range runs {
 			if r.seq == g.seq {
-				data = append(data, moving{id, uint32(r.off), uint32(r.n), r.seq, r.place})
+				data = append(data, moving{id: id, off: uint32(r.off), n: uint32(r.n), seq: r.seq, place: r.place})
 			}
 		}
 	}
@@ -343,29 +353,67 @@ func addRun(runs []moving, m moving) []moving {
 	return append(runs, m)
 }
 
-// take cuts off the runs of one step.
-func (c *cleaner) take() []moving {
-	limit := min(c.most, c.mover.Room())
-	n, bytes := 0, 0
-	for n < len(c.runs) && bytes < limit && n < maxRuns {
-		r := &c.runs[n]
-		if size := int(r.n) * sectorSize; bytes+size > limit {
-			k := uint32((limit - bytes) / sectorSize)
-			if k > 0 {
-				head := *r
-				head.n = k
-				r.off, r.n, r.place = r.off+k, r.n-k, r.place+k*sectorSize
-				out := append(append([]moving(nil), c.runs[:n]...), head)
-				c.runs = c.runs[n:]
-				return out
+// wholes cuts runs where frames begin and end, and says of each piece what frame it is of.
+func wholes(runs []moving, frames []frame) []moving {
+	slices.SortFunc(frames, func(a, b frame) int {
+		return cmp.Or(cmp.Compare(a.container, b.container), cmp.Compare(a.off, b.off))
+	})
+	var out []moving
+	for _, m := range runs {
+		for m.n > 0 {
+			lo := uint32(m.id.region)*regionSects + m.off
+			i := sort.Search(len(frames), func(i int) bool {
+				f := &frames[i]
+				return f.container > m.id.container || f.container == m.id.container && f.off+f.n > lo
+			})
+			head := m
+			if i < len(frames) && frames[i].container == m.id.container {
+				if f := &frames[i]; f.off > lo {
+					head.n = min(m.n, f.off-lo)
+				} else {
+					head.n, head.of = min(m.n, f.off+f.n-lo), f
+				}
 			}
-			break
+			out = append(out, head)
+			m.off, m.n, m.place = m.off+head.n, m.n-head.n, m.place+head.n*sectorSize
 		}
-		bytes += int(r.n) * sectorSize
+	}
+	return out
+}
+
+// joined returns how many of the runs, and bytes, move with the first.
+func joined(runs []moving) (n, bytes int) {
+	for n < len(runs) && (n == 0 || runs[0].of != nil && runs[n].of != nil && *runs[n].of == *runs[0].of) {
+		bytes += int(runs[n].n) * sectorSize
 		n++
 	}
-	out := append([]moving(nil), c.runs[:n]...)
-	c.runs = c.runs[n:]
+	return n, bytes
+}
+
+// take cuts off the runs of one step. A frame is of one step: between two, its segment may be
+// forgotten because no reference is left to what of the frame is still in it.
+func (c *cleaner) take() []moving {
+	limit := min(c.most, c.mover.Room())
+	var out []moving
+	for bytes := 0; len(c.runs) > 0 && bytes < limit && len(out) < maxRuns; {
+		n, size := joined(c.runs)
+		r := &c.runs[0]
+		if bytes+size <= limit || len(out) == 0 && r.of != nil {
+			for _, m := range c.runs[:n] {
+				out = addRun(out, m)
+			}
+			c.runs = c.runs[n:]
+			bytes += size
+			continue
+		}
+		if k := uint32((limit - bytes) / sectorSize); r.of == nil && k > 0 {
+			head := *r
+			head.n = k
+			out = addRun(out, head)
+			r.off, r.n, r.place = r.off+k, r.n-k, r.place+k*sectorSize
+		}
+		break
+	}
 	return out
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -174,4 +175,86 @@ func TestFullVolume(t *testing.T) {
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A frame that is larger than a step of the cleaner, and of which one block lives at either end or between, is
+// not left behind in part: what no reference is left to is needed to unpack the rest.
+func TestCleaningKeepsFramesWhole(t *testing.T) {
+	for _, left := range []int{0, 6, 13} {
+		t.Run(fmt.Sprint(left), func(t *testing.T) { testFrameStaysWhole(t, left) })
+	}
+}
+
+func testFrameStaysWhole(t *testing.T, left int) {
+	fs := vfs.NewMem()
+	open := func() *Volume {
+		v, err := Open(Options{Dir: "vol", FS: fs, SegmentSize: 256 << 10, Pack: true, Manual: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.eager, v.cleaner.most = true, 16<<10
+		return v
+	}
+	v := open()
+	n, s := newFile(t, v, "f")
+	write := func(p []byte, block int) {
+		t.Helper()
+		if _, err := s.WriteAt(p, int64(block)*blockSize, store.Touch{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rng := rand.NewChaCha8([32]byte{})
+	const blocks = 14 // as many as a record of these segments has room for
+	frame := make([]byte, blocks*blockSize)
+	for i := 0; i < len(frame); i += blockSize {
+		rng.Read(frame[i : i+blockSize*3/4]) // takes three quarters: more than two steps
+	}
+	other := make([]byte, 1<<20)
+	rng.Read(other)
+	write(frame, 0)
+	write(other, 256) // other segments follow
+	write(other[:left*blockSize], 0)
+	write(other[:(blocks-left-1)*blockSize], left+1)
+	write(other, 256)
+	holds := func() {
+		t.Helper()
+		p := make([]byte, blockSize)
+		if _, err := s.ReadAt(p, int64(left)*blockSize); err != nil || !bytes.Equal(p, frame[left*blockSize:][:blockSize]) {
+			t.Errorf("what is left of the frame: %v", err)
+		}
+		if err := verify(v); err != nil {
+			t.Error(err)
+		}
+	}
+	for range 200 { // steps, with what was forgotten written over
+		if err := errors.Join(v.flushNow(), v.Sync()); err != nil {
+			t.Fatal(err)
+		}
+		settle(v, 1)
+		write(other[:64<<10], 256)
+		holds()
+		if t.Failed() {
+			break
+		}
+	}
+	if v.wrote.moved.Load() == 0 {
+		t.Error("nothing was cleaned")
+	}
+	s.Close()
+	n.Close()
+	if err := v.Close(); err != nil {
+		t.Fatal(err)
+	}
+	v = open()
+	defer v.Close()
+	var err error
+	if n, err = v.OpenID(store.Live, 2); err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	if s, err = n.Data(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	holds()
 }

@@ -6,4 +6,4 @@ import (
 	"gabion/store/storetest"
 )
 
-func TestCorruption(t *testing.T) { storetest.Corrupt(t, engine, 200) }
+func TestCorruption(t *testing.T) { storetest.Corrupt(t, engineOf, 200) }

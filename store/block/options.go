@@ -31,7 +31,8 @@ type Options struct {
 	// removing, cleaning) to calls of Step: deterministic tests.
 	Manual bool
 
-	rebuild bool // make the index anew (Rebuild)
+	rebuild bool                  // make the index anew (Rebuild)
+	leap    func(n uint64) uint64 // tests: seglog.Options.Leap
 }
 
 const (

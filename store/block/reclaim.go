@@ -1,6 +1,7 @@
 package block
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -96,7 +97,7 @@ func (v *Volume) flushIndex() (bool, error) {
 	return true, v.awaitFlush(done)
 }
 
-// empties lists segments older than before that hold nothing living, at most max.
+// empties lists segments older than before that hold nothing living, the oldest, at most max.
 func (s *space) empties(before uint64, max int) (list []*segment, young bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -108,8 +109,9 @@ func (s *space) empties(before uint64, max int) (list []*segment, young bool) {
 			young = true
 			continue
 		}
-		if list = append(list, g); len(list) == max {
-			break
+		i, _ := slices.BinarySearchFunc(list, g.seq, func(o *segment, seq uint64) int { return cmp.Compare(o.seq, seq) })
+		if i < max {
+			list = slices.Insert(list, i, g)[:min(len(list)+1, max)]
 		}
 	}
 	return list, young

@@ -3,6 +3,7 @@ package block
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -12,17 +13,23 @@ import (
 	"gabion/store/storetest"
 )
 
-var engine = storetest.Engine{
-	Open: func(fs vfs.FS) (store.Volume, error) {
-		v, err := Open(Options{Dir: "vol", FS: fs, SegmentSize: 256 << 10, CacheSize: 8 << 20, Pack: true, Manual: true})
-		if err != nil {
-			return nil, err
-		}
-		v.eager, v.few, v.cleaner.most = true, 1, 32<<10
-		return v, nil
-	},
-	Idle:  func(v store.Volume) { background(v.(*Volume)) },
-	Check: verify,
+// engineOf is the block store with small segments and chunks, so that much happens in few operations. Odd
+// seeds compress; GABION_SIM_PACK=0 or 1 says it for all.
+func engineOf(seed uint64) storetest.Engine {
+	pack := storetest.Int("GABION_SIM_PACK", int(seed%2)) == 1
+	rng := rand.New(rand.NewPCG(seed, 8))
+	return storetest.Engine{
+		Open: func(fs vfs.FS) (store.Volume, error) {
+			v, err := Open(Options{Dir: "vol", FS: fs, SegmentSize: 256 << 10, CacheSize: 8 << 20, Pack: pack, Manual: true, leap: rng.Uint64N})
+			if err != nil {
+				return nil, err
+			}
+			v.eager, v.few, v.cleaner.most = true, 1, 32<<10
+			return v, nil
+		},
+		Idle:  func(v store.Volume) { background(v.(*Volume)) },
+		Check: verify,
+	}
 }
 
 // verify fails with what a check of the volume finds.
@@ -42,6 +49,8 @@ func background(v *Volume) {
 	switch v.log.Last() % 5 {
 	case 0, 1:
 		v.work.wake(wantFlush)
+		settle(v, 1)
+		fallthrough // when it is over is chance, and what is cleaned follows from it
 	case 2:
 		if done, err := v.index.AsyncFlush(); err == nil {
 			await(v, done)
@@ -80,6 +89,6 @@ func settle(v *Volume, steps int) {
 	}
 }
 
-func TestMetamorphic(t *testing.T) { storetest.Metamorphic(t, engine, 3000) }
-func TestCrash(t *testing.T)       { storetest.Crash(t, engine, 100) }
-func TestFaults(t *testing.T)      { storetest.Faults(t, engine, 50) }
+func TestMetamorphic(t *testing.T) { storetest.Metamorphic(t, engineOf, 3000) }
+func TestCrash(t *testing.T)       { storetest.Crash(t, engineOf, 100) }
+func TestFaults(t *testing.T)      { storetest.Faults(t, engineOf, 50) }

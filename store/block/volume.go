@@ -193,6 +193,7 @@ func (v *Volume) recoverAll(rebuild bool) (live map[uint64]uint32, last uint64, 
 		FS: fs, Dir: fs.PathJoin(dir, "log"), Volume: v.id.id, SegmentSize: v.id.segmentSize,
 		Prewrite: v.id.segmentSize >= defaultSegmentSize,
 		Reserve:  logReserve,
+		Leap:     v.opt.leap,
 		Failed:   func(err error) { v.stop(err) },
 	})
 	if err != nil {

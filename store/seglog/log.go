@@ -23,6 +23,8 @@ type Options struct {
 	// Reserve is how many free segments Prepare keeps beside the next one, for a time
 	// when no others can be had.
 	Reserve int
+	// Leap chooses a number below n; nil is chance. No two openings may come to the same.
+	Leap func(n uint64) uint64
 	// Handles bounds the segment files that are kept open; 0 is 384.
 	Handles int
 	// Failed is called once, when a write or sync failed and the log stopped.

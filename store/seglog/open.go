@@ -196,7 +196,11 @@ func (l *Log) Start(live map[uint64]uint32, last Pos, every time.Duration) error
 	// A crash may have left groups of segments whose heads never reached the disk.
 	// Their numbers must not be given out again, or such a group could follow on a
 	// new one and come to life.
-	l.seq.Add(1 + rand.Uint64N(1<<24))
+	leap := l.opt.Leap
+	if leap == nil {
+		leap = rand.Uint64N
+	}
+	l.seq.Add(1 + leap(1<<24))
 	l.last = last
 	l.durable.Store(last)
 	l.done = make(chan struct{})

@@ -22,10 +22,10 @@ import (
 // data: it gives the right bytes or an error, and a name is there, or its
 // directory reports an error. Half of the volumes were closed, half were killed, with the
 // bit in what was durable a while before.
-func Corrupt(t *testing.T, e Engine, flips int) {
+func Corrupt(t *testing.T, of Engines, flips int) {
 	var refused, damaged, harmless atomic.Int64
 	simulate(t, Int("GABION_SIM_FLIPS", flips), func(seed uint64) (int, error) {
-		v, err := victimOf(e, seed)
+		v, err := victimOf(of(seed), seed)
 		if err != nil {
 			return 0, err
 		}

@@ -25,9 +25,9 @@ import (
 // waited for, and of the rest a prefix in the order of positions.
 //
 // GABION_SIM_SEED runs one seed, GABION_SIM_FIRST begins after another than 0, GABION_SIM_CRASHES sets the number of crashes.
-func Crash(t *testing.T, e Engine, crashes int) {
+func Crash(t *testing.T, of Engines, crashes int) {
 	simulate(t, Int("GABION_SIM_CRASHES", crashes), func(seed uint64) (int, error) {
-		s := newSim(e, seed)
+		s := newSim(of(seed), seed)
 		err := s.run()
 		return s.crashes, err
 	})
@@ -381,8 +381,8 @@ func (w *work) wait(v store.Volume, op Op, last store.Pos, rng *rand.Rand) error
 // space. Whatever the engine answers must be true: a change that returned an error
 // did not happen, one that was waited for is there after a restart, a read
 // gives the right bytes or an error.
-func Faults(t *testing.T, e Engine, runs int) {
-	simulate(t, Int("GABION_SIM_FAULTS", runs), func(seed uint64) (int, error) { return 1, faultRun(e, seed) })
+func Faults(t *testing.T, of Engines, runs int) {
+	simulate(t, Int("GABION_SIM_FAULTS", runs), func(seed uint64) (int, error) { return 1, faultRun(of(seed), seed) })
 }
 
 func faultRun(e Engine, seed uint64) error {

@@ -98,7 +98,8 @@ func (ch *chain) free() {
 }
 
 // run goes on with the chain until it waits for something or has been answered.
-// On the reader only rows marked inline run here; the rest moves to the pool.
+// On the reader only rows marked inline run here, and paced ones up to their turn; the
+// rest moves to the pool.
 func (ch *chain) run(onReader bool) {
 	defer ch.conn.recovered(ch)
 	r := &ch.req
@@ -118,7 +119,8 @@ func (ch *chain) run(onReader bool) {
 			}
 		}
 		if r.phase.Load() == phaseHandling {
-			if onReader && !r.row.has(rowInline) {
+			r.reading = onReader && r.row.has(rowPaced) && r.then == nil && r.takesTurn()
+			if onReader && !r.reading && !r.row.has(rowInline) {
 				ch.begun = true
 				ch.conn.server.pool.submit(ch)
 				return

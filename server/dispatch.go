@@ -32,6 +32,7 @@ const (
 	rowMutates                          // WRITE, SET_INFO, IOCTL: refused when the channel sequence is stale
 	rowExpired                          // also in a session that is expired or in progress
 	rowInline                           // cannot block: runs on the reader
+	rowPaced                            // takes its turn, see paced, and cannot block before
 	rowAnyOpen                          // IOCTL: the control code says whether there is an open
 	rowKeepsReplay                      // does not end Open.IsReplayEligible
 )
@@ -61,8 +62,8 @@ func init() {
 		smb2.CommandCreate:         {name: "CREATE", handle: create, structure: 57, fixed: 56, flags: forTree},
 		smb2.CommandClose:          {name: "CLOSE", handle: closeFile, structure: 24, fixed: 24, fileID: 8, flags: forTree | rowExpired},
 		smb2.CommandFlush:          {name: "FLUSH", handle: flush, structure: 24, fixed: 24, fileID: 8, flags: forTree},
-		smb2.CommandRead:           {name: "READ", handle: read, structure: 49, fixed: 48, fileID: 16, flags: forTree, payload: at32(4)},
-		smb2.CommandWrite: {name: "WRITE", handle: write, structure: 49, fixed: 48, fileID: 16, flags: forTree | rowMutates,
+		smb2.CommandRead:           {name: "READ", handle: read, structure: 49, fixed: 48, fileID: 16, flags: forTree | rowPaced, payload: at32(4)},
+		smb2.CommandWrite: {name: "WRITE", handle: write, structure: 49, fixed: 48, fileID: 16, flags: forTree | rowMutates | rowPaced,
 			payload: func(b []byte) (uint32, uint32) { return binary.LittleEndian.Uint32(b[4:]), 0 }},
 		smb2.CommandLock: {name: "LOCK", handle: lock, structure: 48, fixed: 48, fileID: 8, flags: forTree | rowExpired},
 		smb2.CommandIoctl: {name: "IOCTL", handle: ioctl, structure: 57, fixed: 56, fileID: 8, flags: forTree | rowMutates | rowAnyOpen,

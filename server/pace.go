@@ -26,6 +26,10 @@ func (r *request) paced(bytes int, then func(*request)) {
 	}
 	r.then = then
 	if f.binding.Submit(&r.ticket, r, bytes, r.decoded) {
+		if r.reading {
+			r.phase.Store(phaseAdmitted)
+			return
+		}
 		r.then = nil
 		then(r)
 		return
@@ -41,6 +45,14 @@ func (r *request) paced(bytes int, then func(*request)) {
 	if r.open.hasEnded() {
 		r.unqueue()
 	}
+}
+
+// takesTurn reports whether the request will be in the schedule. Its handler then does nothing that
+// blocks before paced, and the reader runs it so far: what has to wait goes from the wire into the
+// schedule and takes no place in the pool's queue, which nobody overtakes.
+func (r *request) takesTurn() bool {
+	f := r.file()
+	return f != nil && f.binding != nil && r.server().cfg.QoS != nil
 }
 
 // patience is how long a request may wait for its turn before its client is told that it

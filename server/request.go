@@ -43,6 +43,7 @@ type request struct {
 	decoded int64 // by the clock of qos
 	ticket  qos.Ticket
 	then    func(*request) // what waits for it
+	reading bool           // the handler runs on the reader: what follows its turn must not
 
 	// mu orders finish and pend, which may come at once from two goroutines.
 	mu      sync.Mutex

@@ -80,6 +80,7 @@ func (e *enforcer) submit(t *Ticket, arrived int64) bool {
 	} else {
 		f.stats.waits++
 	}
+	f.stats.peak = max(f.stats.peak, f.stats.serving+f.queue.Queued())
 	list := e.pump(now)
 	e.mu.Unlock()
 	return tell(list, t) || at

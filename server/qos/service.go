@@ -10,6 +10,7 @@ import (
 
 	"gabion/protocol/dtyp"
 	"gabion/protocol/sqos"
+	"gabion/server/qos/mclock"
 	"gabion/store"
 )
 
@@ -20,18 +21,14 @@ type Options struct {
 	// Capacity is what the array can do in normalised I/O per second. 0: it is measured,
 	// and nothing is held back for it.
 	Capacity uint64
-	// Depth is how many requests are worked on at a time. 0: as many as the device needs to
-	// be busy, up to MaxDepth.
+	// Depth is how many requests are worked on at a time. 0: it is found by measuring, see
+	// mclock.Depth.
 	Depth int
 	// Watch is told, under a lock, when a request goes to the device; nil: nobody looks.
 	Watch   func(flow dtyp.GUID, at int64, units uint32)
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // nil registers nothing
 }
-
-// MaxDepth keeps any device and its commit groups busy. What is queued here instead of there can
-// still be overtaken.
-const MaxDepth = 256
 
 // Service is storage quality of service for one array.
 type Service struct {
@@ -50,7 +47,7 @@ type Service struct {
 	dirty    []*class           // that the controller is to look at
 	empty    []*class           // without flows, until they owe nothing
 	capacity capacity
-	depth    depth
+	depth    mclock.Depth
 	last     int64 // when the controller last ran
 
 	background *Flow
@@ -83,8 +80,8 @@ func Open(vol store.Volume, o Options) (*Service, error) {
 		flows: map[flowKey]*Flow{}, classes: map[classKey]*class{}, live: map[*Flow]struct{}{},
 		stop: make(chan struct{}), done: make(chan struct{})}
 	s.e.watch = o.Watch
-	s.depth.init(o.Depth)
-	s.e.init(s.depth.now, o.Capacity)
+	s.depth = mclock.NewDepth(o.Depth)
+	s.e.init(s.depth.Now(), o.Capacity)
 	s.capacity.known = float64(o.Capacity)
 	s.background = &Flow{key: flowKey{implicit: backgroundName}, Name: backgroundName, weight: backgroundWeight,
 		bound: map[*Binding]struct{}{{service: s}: {}}}

@@ -13,6 +13,7 @@ type stats struct {
 	queue, device   int64  // ns, summed over requests
 	presence        int64  // ns × units: what it had in the array, waiting or being served
 	serving         int
+	peak            int // most requests that were here at once since the last step
 	recent          *latencies
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gabion/protocol/sqos"
+	"gabion/server/qos/mclock"
 )
 
 // period is how often the controller runs.
@@ -130,6 +131,7 @@ func (s *Service) measure(now int64, dt float64) {
 	queued := make([]int, len(touched))
 	for i, f := range touched {
 		samples[i], queued[i] = f.stats, f.queue.Queued()
+		f.stats.peak = f.stats.serving + queued[i]
 		if f.stats.recent != nil {
 			f.stats.recent.turn(now)
 		}
@@ -138,20 +140,16 @@ func (s *Service) measure(now int64, dt float64) {
 		}
 	}
 	done, busy := s.e.done, s.e.busy
-	latency := 0.0
+	var m mclock.Measured
 	if s.e.answered > 0 {
-		latency = float64(s.e.device) / float64(s.e.answered)
+		m.Latency = float64(s.e.device) / float64(s.e.answered)
+		m.Inside = float64(s.e.device) / (dt * 1e9)
 	}
 	s.e.answered, s.e.device = 0, 0
-	s.capacity.step(done, busy, dt)
-	s.e.s.Resize(s.depth.step(latency, s.capacity.contended), s.e.s.Rate())
-	if s.depth.probe && s.e.since == 0 {
-		s.e.since = now
-	} else if !s.depth.probe {
-		s.e.since = 0
-	}
-	s.e.kick(now)
 	s.e.mu.Unlock()
+	s.capacity.step(done, busy, dt)
+	m.Contended, m.Need = s.capacity.contended, needs(touched, samples, dt)
+	s.resize(now, m)
 	moved := make(map[*Flow]struct{}, len(touched))
 	for i, f := range touched {
 		moved[f] = struct{}{}
@@ -170,6 +168,54 @@ func (s *Service) measure(now int64, dt float64) {
 			delete(s.live, f)
 		}
 	}
+}
+
+// needs is how long requests may stay here for the classes of flows that have a reservation
+// to have it. It comes before the flows' loads take over the samples. Caller holds mu.
+func needs(flows []*Flow, samples []stats, dt float64) (out []float64) {
+	type usage struct{ peak, inside, rate float64 }
+	var of map[*class]usage
+	for i, f := range flows {
+		if f.class == nil || f.class.granted == 0 {
+			continue
+		}
+		now, was := &samples[i], &f.load.before
+		ops := float64(now.ops - was.ops)
+		if ops == 0 {
+			continue
+		}
+		if of == nil {
+			of = map[*class]usage{}
+		}
+		units := float64(now.served - was.served)
+		u := of[f.class]
+		u.peak += float64(now.peak) * units / ops
+		u.inside += float64(now.presence-was.presence) / (dt * 1e9)
+		u.rate += units / dt
+		of[f.class] = u
+	}
+	for c, u := range of {
+		if n := mclock.Need(u.peak, u.inside, u.rate, float64(c.granted)); n > 0 {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// resize takes over the depth that follows from what was measured. Caller holds mu.
+func (s *Service) resize(now int64, m mclock.Measured) {
+	was := s.depth.Probing()
+	depth := s.depth.Step(m)
+	s.e.mu.Lock()
+	defer s.e.mu.Unlock()
+	s.e.s.Resize(depth, s.e.s.Rate())
+	switch probing := s.depth.Probing(); {
+	case !probing:
+		s.e.since = 0
+	case !was:
+		s.e.since = now
+	}
+	s.e.kick(now)
 }
 
 // plan runs Plan for some classes and lets it count. Caller holds mu.

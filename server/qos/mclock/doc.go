@@ -10,6 +10,7 @@
 //	           class are served fairly among each other
 //	Scheduler  all classes in front of one device, whose capacity is a number of requests at a
 //	           time (depth) and, if it is known, a rate
+//	Depth      finds that number by measuring
 //
 // # Tags
 //

@@ -19,6 +19,26 @@ type world struct {
 	late   int64
 	armed  int64 // when the timer was meant to fire, 0: it is not set
 	served func(c *client, r *Request)
+
+	// Instead of speed, base and busy, see device.
+	service  func(*world) int64
+	group    bool
+	parallel int
+	inside   int        // requests being served
+	line     []*arrival // that wait in the device, where nothing overtakes
+
+	// See find.
+	depth   *Depth
+	period  int64
+	seen    sample
+	flowsOf map[*Class][]*client
+}
+
+// sample is what is measured between two steps of the depth.
+type sample struct {
+	answered, done, busy int
+	latency              int64
+	since                int64
 }
 
 // client keeps depth requests of a flow in flight.
@@ -30,13 +50,18 @@ type client struct {
 	took  []int64 // of each request from its arrival to its end, if it is not nil
 	off   bool
 	got   uint64 // units served
+
+	peak, here int   // requests outstanding at the array
+	area       int64 // requests × ns that ended since the last step
+	ended      int
 }
 
 // arrival is a request on its way through the world.
 type arrival struct {
 	Request
-	of *client
-	at int64
+	of    *client
+	at    int64 // when it arrived
+	began int64 // when it was let into the device
 }
 
 func newArrival(c *client) *arrival {
@@ -52,6 +77,9 @@ func newWorld(seed uint64, depth int, capacity, speed uint64) *world {
 
 func (w *world) add(c *client, class *Class) {
 	w.Join(w.now, &c.Flow, class)
+	if w.flowsOf != nil {
+		w.flowsOf[class] = append(w.flowsOf[class], c)
+	}
 	for range c.depth {
 		w.events.push(event{w.now + w.rng.Int64N(int64(5*time.Millisecond)), newArrival(c)})
 	}
@@ -65,6 +93,83 @@ func (w *world) resume(c *client) {
 	}
 }
 
+// device makes it one that serves so many at a time, each for a time of its own, or one
+// whose groups take as many as have come.
+func (w *world) device(parallel int, service func(*world) int64, group bool) {
+	w.parallel, w.service, w.group = parallel, service, group
+}
+
+// find has a Depth look for the scheduler's depth.
+func (w *world) find(period time.Duration) {
+	d := NewDepth(0)
+	w.depth, w.period, w.flowsOf = &d, int64(period), map[*Class][]*client{}
+	w.Resize(d.Now(), 0)
+	w.events.push(event{w.now + w.period, &arrival{}})
+}
+
+// step is what the controller does.
+func (w *world) step() {
+	m := Measured{Contended: w.seen.done > 0 && w.seen.busy*10 > w.seen.done*8}
+	if w.seen.answered > 0 {
+		m.Latency = float64(w.seen.latency) / float64(w.seen.answered)
+		m.Inside = float64(w.seen.latency) / float64(w.period)
+	}
+	for class, clients := range w.flowsOf {
+		var peak, inside, rate float64
+		for _, c := range clients {
+			peak, inside, rate = peak+float64(c.peak), inside+float64(c.area)/float64(w.period), rate+float64(c.ended)*float64(second)/float64(w.period)
+			c.peak, c.area, c.ended = c.here, 0, 0
+		}
+		if n := Need(peak, inside, rate, float64(class.Rates().Reservation)); n > 0 {
+			m.Need = append(m.Need, n)
+		}
+	}
+	was := w.depth.Probing()
+	w.Resize(w.depth.Step(m), 0)
+	since := w.seen.since
+	w.seen = sample{}
+	if w.depth.Probing() {
+		if w.seen.since = since; !was {
+			w.seen.since = w.now
+		}
+	}
+}
+
+// end is what happens when a request has been served.
+func (w *world) end(a *arrival) {
+	w.Done(&a.Request)
+	c := a.of
+	c.here--
+	c.area += w.now - a.at
+	c.ended++
+	if a.began >= w.seen.since {
+		w.seen.answered++
+		w.seen.latency += w.now - a.began
+	}
+	w.seen.done++
+	if w.Backlogged() {
+		w.seen.busy++
+	}
+	if w.service != nil {
+		if w.inside--; !w.group || w.inside == 0 {
+			w.serve()
+		}
+	}
+}
+
+// serve lets the device take what it can.
+func (w *world) serve() {
+	took := int64(0)
+	for len(w.line) > 0 && (w.inside < w.parallel || w.group) {
+		if took == 0 || !w.group {
+			took = w.service(w)
+		}
+		w.events.push(event{w.now + took, w.line[0]})
+		w.line = w.line[1:]
+		w.inside++
+	}
+}
+
 // run goes on for d of virtual time.
 func (w *world) run(d time.Duration) {
 	end := w.now + int64(d)
@@ -74,8 +179,11 @@ func (w *world) run(d time.Duration) {
 		switch {
 		case e.a == nil:
 			w.armed = 0
+		case e.a.of == nil:
+			w.step()
+			w.events.push(event{w.now + w.period, e.a})
 		case e.a.Served():
-			w.Done(&e.a.Request)
+			w.end(e.a)
 			if e.a.of.took != nil {
 				e.a.of.took = append(e.a.of.took, w.now-e.a.at)
 			}
@@ -87,6 +195,8 @@ func (w *world) run(d time.Duration) {
 				continue
 			}
 			e.a.at = w.now
+			e.a.of.here++
+			e.a.of.peak = max(e.a.of.peak, e.a.of.here)
 			if w.Arrive(w.now, &e.a.Request) {
 				w.begin(e.a)
 			}
@@ -111,6 +221,14 @@ func (w *world) begin(a *arrival) {
 	a.of.got += uint64(a.Units)
 	if w.served != nil {
 		w.served(a.of, &a.Request)
+	}
+	a.began = w.now
+	if w.service != nil {
+		w.line = append(w.line, a)
+		if !w.group || w.inside == 0 {
+			w.serve()
+		}
+		return
 	}
 	w.busy = max(w.busy, w.now) + int64(a.Units)*second/int64(w.speed)
 	w.events.push(event{w.busy + w.base, a})

@@ -37,7 +37,7 @@ func export(ctx context.Context, s *System, c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &transfer.Export{Volume: s.Volume, Target: t, Announce: c.Out.Announce}
+	x := &transfer.Export{Volume: s.Volume, Target: t, Announce: c.Out.Announce, Turn: s.turn()}
 	if name := c.Str("snapshot"); name != "" {
 		x.Snap, err = s.snapshot(c, name, t)
 	} else if c.Has("resume") {
@@ -81,9 +81,17 @@ func importStream(ctx context.Context, s *System, c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &transfer.Import{Changer: s.Versions, Dest: t.Places[0], Options: opt, Replace: c.Bool("replace")}
+	m := &transfer.Import{Changer: s.Versions, Dest: t.Places[0], Options: opt, Replace: c.Bool("replace"), Turn: s.turn()}
 	r, err := m.Read(ctx, c.Body)
 	return r, transferRefusal("", err)
+}
+
+// turn makes a transfer background work, nil when nothing is scheduled.
+func (s *System) turn() transfer.Turn {
+	if s.QoS == nil {
+		return nil
+	}
+	return s.QoS.Background
 }
 
 func transferRefusal(name string, err error) error {

@@ -189,6 +189,9 @@ func (x *importing) write(f *Frame) error {
 	if x.out == nil || f.Off+f.N > x.size {
 		return fmt.Errorf("%w: data at %d beyond the stream's end", archive.ErrPayload, f.Off)
 	}
+	if err := x.Turn.take(x.ctx, int64(len(f.Data))); err != nil {
+		return err
+	}
 	x.bytes += f.N
 	x.since += f.N
 	return x.did(x.out.WriteAt(f.Data, f.Off, store.Touch{}))

@@ -23,6 +23,18 @@ type Export struct {
 	From   archive.Mark
 	// Announce, if not nil, is told about how many bytes the whole stream has before it begins.
 	Announce func(int64)
+	Turn     Turn // before data is read; nil: at once
+}
+
+// Turn waits until background work may move that many bytes, or stop is closed.
+type Turn func(bytes int, stop <-chan struct{})
+
+// take waits for a turn.
+func (t Turn) take(ctx context.Context, n int64) error {
+	if t != nil && n > 0 {
+		t(int(n), ctx.Done())
+	}
+	return ctx.Err()
 }
 
 // begin describes the stream.
@@ -48,7 +60,7 @@ func (x *Export) Write(ctx context.Context, w io.Writer) error {
 	if x.Announce != nil {
 		x.Announce(total)
 	}
-	s := newSender(ctx, w)
+	s := newSender(ctx, w, x.Turn)
 	err := s.json(archive.TypeBegin, x.begin(total))
 	no := int64(0)
 	if err == nil {

@@ -30,6 +30,7 @@ type Import struct {
 	Options versions.Options
 	// Replace lets files go that are in the way of a whole export.
 	Replace bool
+	Turn    Turn // before data is written; nil: at once
 }
 
 // Reasons to refuse an import.

@@ -17,6 +17,7 @@ const ahead = 4
 //	free ─▶ fill ─▶ full ─▶ write ─▶ free
 type sender struct {
 	ctx  context.Context
+	turn Turn
 	free chan []byte
 	full chan []byte
 	done chan struct{} // the writer has ended
@@ -27,8 +28,8 @@ type sender struct {
 
 const frameSize = archive.HeaderSize + archive.MaxPayload
 
-func newSender(ctx context.Context, w io.Writer) *sender {
-	s := &sender{ctx: ctx, free: make(chan []byte, ahead), full: make(chan []byte, ahead), done: make(chan struct{})}
+func newSender(ctx context.Context, w io.Writer, turn Turn) *sender {
+	s := &sender{ctx: ctx, turn: turn, free: make(chan []byte, ahead), full: make(chan []byte, ahead), done: make(chan struct{})}
 	for range ahead {
 		s.free <- make([]byte, frameSize)
 	}
@@ -251,6 +252,9 @@ func (s *sender) read(x store.Stream, r store.Range) error {
 		n := min(r.Len, archive.MaxData-r.Off%archive.MaxData)
 		payload := b[archive.HeaderSize:]
 		archive.PutData(payload, r.Off)
+		if err := s.turn.take(s.ctx, n); err != nil {
+			return err
+		}
 		k, err := x.ReadAt(payload[archive.DataHead:archive.DataHead+n], r.Off)
 		if int64(k) < n {
 			if err == nil || err == io.EOF {

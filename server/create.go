@@ -14,6 +14,7 @@ import (
 // create answers CREATE [MS-SMB2] 3.3.5.9, whose phases are the steps:
 //
 //	decode                 sizes, name, create contexts
+//	begin                  a CREATE and its replays are carried out one after the other
 //	replay, reconnect      3.3.5.9 (replay), 3.3.5.9.7, 3.3.5.9.12: an open there is already
 //	validate               "Path Name Validation", what can be refused at once
 //	evict                  3.3.5.9.13
@@ -24,9 +25,10 @@ import (
 func create(r *request) {
 	c := &creation{r: r}
 	for _, step := range [...]func(*creation) bool{
-		(*creation).decode, (*creation).pipe, (*creation).replay, (*creation).reconnect, (*creation).validate, (*creation).sharedDisk, (*creation).evict, (*creation).begin,
+		(*creation).decode, (*creation).pipe, (*creation).begin, (*creation).replay, (*creation).reconnect, (*creation).validate, (*creation).sharedDisk, (*creation).evict,
 	} {
 		if !step(c) {
+			c.end()
 			return
 		}
 	}
@@ -44,6 +46,9 @@ type creation struct {
 	obj  object.CreateRequest
 	// lower is the oplock level a replay is answered with, if below the open's.
 	lower *smb2.OplockLevel
+	// running has the CREATE under key from begin to end. The request may be gone by then.
+	running *createTable
+	key     createKey
 	waiting
 }
 

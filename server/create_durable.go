@@ -232,20 +232,73 @@ func (t *createTable) end(k createKey) {
 	t.mu.Unlock()
 }
 
-func (c *creation) key() createKey {
-	return createKey{c.r.conn.client, c.ctx.durableV2.CreateGUID}
+// begin notes that the CREATE is being carried out. There is no Open yet that a replay of it
+// could find; it is told to come again. From here on the CREATE's effects cannot overtake one
+// another, so that it is now that it shows whether this one comes too late.
+func (c *creation) begin() bool {
+	if c.ctx.durableV2 == nil {
+		return true
+	}
+	sequence, guid := c.r.hdr.ChannelSequence, c.ctx.durableV2.CreateGUID
+	if c.r.isReplay() {
+		c.r.session.replays.note(guid, sequence)
+	}
+	key := createKey{c.r.conn.client, guid}
+	if !c.r.server().creates.begin(key) {
+		if c.r.isReplay() {
+			return c.fail(ntstatus.FileNotAvailable)
+		}
+		return c.fail(ntstatus.DuplicateObjectid)
+	}
+	c.key, c.running = key, &c.r.server().creates
+	switch {
+	case c.r.session.replays.overtook(guid, sequence):
+		return c.fail(ntstatus.FileNotAvailable)
+	case c.r.session.currentState() == sessionClosed:
+		return c.fail(ntstatus.UserSessionDeleted)
+	}
+	return true
 }
 
-// begin notes that the CREATE is being carried out. There is no Open yet that a replay of it
-// could find; it is told to come again.
-func (c *creation) begin() bool {
-	switch {
-	case c.ctx.durableV2 == nil || c.r.server().creates.begin(c.key()):
-		return true
-	case c.r.isReplay():
-		return c.fail(ntstatus.FileNotAvailable)
+// replayLog is the CREATEs of a session that were replayed, and with what ChannelSequence.
+// Deviation: 3.3.5.2.10 does not look at CREATE. One that a channel hands over which the
+// client has given up would open, or overwrite, a second time what its replay opened, if that is
+// closed by then or no longer eligible for replay.
+type replayLog struct {
+	mu    sync.Mutex
+	seen  map[dtyp.GUID]uint16 // guarded by mu
+	order []dtyp.GUID          // the oldest goes first; guarded by mu
+}
+
+// replaysKept bounds a replayLog. A host replays what it had under way when a channel was lost.
+const replaysKept = 1024
+
+func (l *replayLog) note(guid dtyp.GUID, sequence uint16) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old, there := l.seen[guid]
+	if there && sequence-old > 0x7FFF {
+		return
 	}
-	return c.fail(ntstatus.DuplicateObjectid)
+	if !there {
+		if l.seen == nil {
+			l.seen = make(map[dtyp.GUID]uint16)
+		}
+		if len(l.order) == replaysKept {
+			delete(l.seen, l.order[0])
+			l.order = l.order[1:]
+		}
+		l.order = append(l.order, guid)
+	}
+	l.seen[guid] = sequence
+}
+
+// overtook reports that a replay with a newer ChannelSequence has come.
+func (l *replayLog) overtook(guid dtyp.GUID, sequence uint16) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	newest, there := l.seen[guid]
+	return there && sequence-newest > 0x7FFF
 }
 
 // outlivesConnection reports that the connection is lost but the session is not, and that
@@ -273,8 +326,9 @@ func (c *conn) lost() bool {
 
 // end is the counterpart of begin, after the Open can be found.
 func (c *creation) end() {
-	if c.ctx.durableV2 != nil {
-		c.r.server().creates.end(c.key())
+	if c.running != nil {
+		c.running.end(c.key)
+		c.running = nil
 	}
 }
 

@@ -31,9 +31,10 @@ func lock(r *request) {
 		r.fail(ntstatus.LockNotGranted) // [MS-SMB2] 3.3.5.14
 		return
 	}
-	// Lock sequence verification.
-	if r.sequencesLocks(f) && f.obj.LockReplayed(req.LockSequence) {
-		r.lockDone(f, f.share.since(0))
+	if !r.sequencesLocks(f) {
+		req.LockSequence = 0 // which is no sequence
+	}
+	if !r.lockTurn(f, req.LockSequence) {
 		return
 	}
 	if req.Locks[0].Flags&smb2.LockFlagUnlock != 0 {
@@ -41,6 +42,34 @@ func lock(r *request) {
 		return
 	}
 	r.lock(&req, f)
+}
+
+// lockTurn is lock sequence verification; false if the request has been answered. Deviation:
+// 3.3.5.2.10 refuses only WRITE, SET_INFO and IOCTL of a channel that the client has given up.
+// A LOCK that comes so late would be taken again after its replay, when it was unlocked meanwhile,
+// and never be given back; so would one that its replay overtakes while it waits.
+func (r *request) lockTurn(f *file, sequence uint32) bool {
+	switch f.obj.LockBegin(sequence) {
+	case object.LockReplayed:
+		r.lockDone(f, f.share.since(0))
+		return false
+	case object.LockRunning:
+		r.fail(ntstatus.FileNotAvailable)
+		return false
+	}
+	// It is known to be running: whatever replays it from here on waits for it.
+	if r.dialect().Is3x() && (!r.counted || r.open.sequenceAhead(r.hdr.ChannelSequence)) {
+		f.obj.LockWithdraw(sequence)
+		r.fail(ntstatus.FileNotAvailable)
+		return false
+	}
+	return true
+}
+
+// lockFailed ends a LOCK that took nothing.
+func (r *request) lockFailed(f *file, sequence uint32, status ntstatus.Status) {
+	f.obj.LockEnd(sequence, false)
+	r.fail(status)
 }
 
 // onlyUnlocks reports whether no element takes a lock.
@@ -71,7 +100,7 @@ func (r *request) unlock(req *smb2.LockRequest, f *file) {
 		}
 		if status != ntstatus.Success {
 			f.record()
-			r.fail(status)
+			r.lockFailed(f, req.LockSequence, status)
 			return
 		}
 	}
@@ -81,12 +110,10 @@ func (r *request) unlock(req *smb2.LockRequest, f *file) {
 // locked ends a LOCK that succeeded and took some locks, which are given back if they cannot be
 // recorded.
 func (r *request) locked(sequence uint32, f *file, taken ...smb2.LockElement) {
-	if r.sequencesLocks(f) {
-		f.obj.LockDone(sequence)
-	}
+	f.obj.LockEnd(sequence, true)
 	pos, err := f.record()
 	if err != nil {
-		f.obj.LockUndone(sequence)
+		f.obj.LockEnd(sequence, false)
 		for _, l := range taken {
 			f.obj.Unlock(l.Offset, l.Length)
 		}
@@ -110,7 +137,7 @@ func (r *request) lock(req *smb2.LockRequest, f *file) {
 	}
 	for _, l := range req.Locks {
 		if l.Flags&smb2.LockFlagFailImmediately == 0 {
-			r.fail(ntstatus.InvalidParameter)
+			r.lockFailed(f, req.LockSequence, ntstatus.InvalidParameter)
 			return
 		}
 	}
@@ -126,7 +153,7 @@ func (r *request) lock(req *smb2.LockRequest, f *file) {
 		for _, undo := range req.Locks[:i] {
 			f.obj.Unlock(undo.Offset, undo.Length)
 		}
-		r.fail(status)
+		r.lockFailed(f, req.LockSequence, status)
 		return
 	}
 	r.locked(req.LockSequence, f, req.Locks...)
@@ -134,16 +161,15 @@ func (r *request) lock(req *smb2.LockRequest, f *file) {
 
 // lockOne takes a single lock, which may wait.
 func (r *request) lockOne(req *smb2.LockRequest, f *file) {
-	l := req.Locks[0]
+	l, sequence := req.Locks[0], req.LockSequence
 	if status := validLockFlags(l.Flags); status != ntstatus.Success {
-		r.fail(status)
+		r.lockFailed(f, sequence, status)
 		return
 	}
-	sequence := req.LockSequence
 	var w waiting
 	w.on(r, f.obj.Lock(rangeOf(l), l.Flags&smb2.LockFlagFailImmediately == 0, func(status ntstatus.Status) {
 		if status != ntstatus.Success {
-			r.fail(w.reason(status))
+			r.lockFailed(f, sequence, w.reason(status))
 			return
 		}
 		r.locked(sequence, f, l)

@@ -152,6 +152,13 @@ func (o *open) verifySequence(sequence uint16, replay, mutates bool) (status nts
 	return stale, false
 }
 
+// sequenceAhead reports that a newer ChannelSequence than this has been seen meanwhile.
+func (o *open) sequenceAhead(sequence uint16) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return sequence-o.channelSequence > 0x7FFF
+}
+
 // unverify ends what verifySequence counted [MS-SMB2] 3.3.4.1.
 func (o *open) unverify(sequence uint16) {
 	o.mu.Lock()

@@ -11,6 +11,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/jcmturner/gokrb5/v8/credentials"
+
+	"gabion/protocol/krb5"
 )
 
 // Domain is a running domain.
@@ -156,6 +160,38 @@ func (d *Domain) Kinit(t testing.TB, account string, args ...string) string {
 		t.Fatalf("kinit %s: %v\n%s", account, err, out)
 	}
 	return cache
+}
+
+// Ticket is a service ticket and what its client knows of it.
+type Ticket struct {
+	krb5.Ticket
+	Session krb5.Key
+	Client  krb5.Principal
+	Realm   string
+}
+
+// Ticket gets a ticket for a service by a credential cache.
+func (d *Domain) Ticket(t testing.TB, cache, service string) Ticket {
+	t.Helper()
+	d.Run(t, cache, "kvno", service)
+	c, err := credentials.LoadCCache(cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range c.Credentials {
+		if e.Server.PrincipalName.PrincipalNameString() != service {
+			continue
+		}
+		ticket, err := krb5.DecodeTicket(e.Ticket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := e.Client.PrincipalName
+		return Ticket{Ticket: ticket, Session: krb5.Key{EType: e.Key.KeyType, Value: e.Key.KeyValue},
+			Client: krb5.Principal{Type: name.NameType, Name: name.NameString}, Realm: e.Client.Realm}
+	}
+	t.Fatalf("no ticket for %s in the cache", service)
+	panic("unreachable")
 }
 
 // Command is a program that sees the domain, with a credential cache or none ("").

@@ -11,8 +11,9 @@
 //	  64K zeros, 4K region-table, 60K zeros
 //
 // HV1 and HV2 are the hosts' computer accounts, CNO a cluster's, VEEAM a backup product's,
-// BOB nobody in particular. Each has its own ClientGuid and logs on by Kerberos, with
-// tickets of a KDC of the test, to the real binary with a keytab. A written range is filled
+// BOB nobody in particular. Each has its own ClientGuid and logs on by Kerberos to the real
+// binary with a keytab: once with tickets that the test makes itself, and once with those of a
+// real domain controller (package ad), whose SIDs then stand for the transcripts'. A written range is filled
 // with a pattern of its name and place, so that a read tells what it sees.
 //
 // The verbs are the rows of the table in verbs_test.go. `go test ./conformance/hyperv -rewrite`

@@ -12,11 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"gabion/conformance/ad"
 	"gabion/conformance/client"
 	"gabion/protocol/smb2"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the results into the transcripts")
+
+func TestMain(m *testing.M) { ad.Main(m) }
 
 func TestTranscripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -24,7 +27,7 @@ func TestTranscripts(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	rounds, _ := strconv.Atoi(os.Getenv("GABION_HYPERV_ROUNDS"))
-	w := newWorld(t)
+	w := newWorld(t, ownDomain(t))
 	stop := w.load()
 	began := time.Now()
 	for round := range max(1, rounds) {
@@ -36,6 +39,20 @@ func TestTranscripts(t *testing.T) {
 	}
 	n := stop()
 	t.Logf("eight disks had %.0f requests a second meanwhile%s", float64(n)/time.Since(began).Seconds(), w.figures())
+}
+
+// The same with a real domain controller, and nobody else about.
+func TestTranscriptsInActiveDirectory(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	w := newWorld(t, activeDirectory(t))
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			(&play{world: w, t: t, folder: filepath.Base(file)}).run(file)
+		})
+	}
 }
 
 // play is one transcript being played, in a folder of its own.
@@ -81,7 +98,7 @@ func (p *play) run(file string) {
 			want = append(want, strings.TrimSpace(lines[i]))
 			i++
 		}
-		got := strings.Split(p.do(line), "\n")
+		got := strings.Split(p.domain.ours.Replace(p.do(p.domain.theirs.Replace(line))), "\n")
 		if strings.Join(got, "\n") != strings.Join(want, "\n") && !*rewrite {
 			p.t.Errorf("%s:%d: %s\n  %s\nwant\n  %s", file, i, line, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
 		}

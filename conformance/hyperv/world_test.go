@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +17,6 @@ import (
 	"gabion/protocol/dtyp"
 	"gabion/protocol/krb5"
 	"gabion/protocol/ntstatus"
-	"gabion/protocol/pac"
 	"gabion/protocol/smb2"
 	"gabion/protocol/spnego"
 )
@@ -42,22 +40,18 @@ var accounts = map[string]struct {
 // world is an array in a domain.
 type world struct {
 	t      *testing.T
-	kdc    *kdctest.KDC
+	domain *domain
 	server *rig.Server
 
 	mu    sync.Mutex
 	times map[string][]time.Duration // by kind of operation; guarded by mu
 }
 
-func newWorld(t *testing.T) *world {
-	w := &world{t: t, kdc: kdctest.New(18), times: map[string][]time.Duration{}}
-	keytab := filepath.Join(t.TempDir(), "keytab")
-	if err := kdctest.WriteKeytab(keytab, w.kdc.Entry()); err != nil {
-		t.Fatal(err)
-	}
-	w.server = rig.Start(t, "--keytab", keytab, "--realm", w.kdc.Realm, "--share", "vms,ca", "--log-level", "warn")
+func newWorld(t *testing.T, d *domain) *world {
+	w := &world{t: t, domain: d, times: map[string][]time.Duration{}}
+	w.server = rig.Start(t, "--keytab", d.keytab, "--realm", d.realm, "--share", "vms,ca", "--log-level", "warn")
 	for role, rid := range map[string]uint32{"super-admin": hostGroup, "backup-operator": backupGroup} {
-		sid := kdctest.Domain.String() + "-" + fmt.Sprint(rid)
+		sid := d.theirs.Replace(sidOf(rid))
 		if out, errs, err := w.server.Command("role", "grant", role, sid); err != nil {
 			t.Fatalf("%v\n%s%s", err, out, errs)
 		}
@@ -75,10 +69,7 @@ func (w *world) dial(name string, previous uint64) (*client.Tree, error) {
 	if err := c.Negotiate(client.Negotiation{ClientGUID: dtyp.GUID{0: byte(who.rid), 1: byte(who.rid >> 8)}}); err != nil {
 		return nil, err
 	}
-	ticket := w.kdc.Issue(time.Now(), kdctest.Spec{Client: who.account, PAC: func(p *pac.PAC) {
-		p.Logon.UserID, p.Logon.Groups = who.rid, []pac.Membership{{RID: who.group, Attributes: 7}}
-	}})
-	a := &ticketAuth{cl: kdctest.Client{Ticket: ticket, Flags: krb5.FlagMutual, Subkey: true}}
+	a := &ticketAuth{cl: kdctest.Client{Ticket: w.domain.ticket(name), Flags: krb5.FlagMutual, Subkey: true}}
 	s, err := c.SessionSetup(a, client.Setup{Each: a.finish, PreviousSessionID: previous})
 	if err != nil {
 		return nil, err

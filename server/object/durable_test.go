@@ -173,8 +173,8 @@ func TestExportImport(t *testing.T) {
 		two := durably(w.create("g", oplock(OplockBatch), func(r *CreateRequest) { r.AppID = key("vm") }), Persistent)
 		w.want("lock", w.lockNow(one, 5, 10, true), ntstatus.Success)
 		w.want("lock", w.lockNow(one, 100, 10, false), ntstatus.Success)
-		one.LockReplayed(5<<4 | 3)
-		one.LockDone(5<<4 | 3)
+		one.LockBegin(5<<4 | 3)
+		one.LockEnd(5<<4|3, true)
 		one.SetBasic(BasicChange{LastWrite: 777})
 		before := []OpenState{one.Export(), two.Export()}
 		text, err := json.Marshal(before)
@@ -200,7 +200,7 @@ func TestExportImport(t *testing.T) {
 			}
 		}
 		next.want("before it is reclaimed", next.try(`d\f:s`, client("c2")).Status, ntstatus.FileNotAvailable)
-		if !opens[0].LockReplayed(5<<4 | 3) {
+		if opens[0].LockBegin(5<<4|3) != LockReplayed {
 			t.Error("lock sequence forgotten")
 		}
 		for _, o := range opens {

@@ -231,11 +231,23 @@ func (o *Open) Locks() []LockRange {
 	return rs
 }
 
-// lockSequences is Open.LockSequenceArray ([MS-SMB2] 3.3.1.10): index 0 is for bucket 1.
+// lockSequences is Open.LockSequenceArray ([MS-SMB2] 3.3.1.10): index 0 is for bucket 1. Beside
+// what was carried out last it knows what is being carried out.
 type lockSequences [64]struct {
-	number uint8
-	valid  bool
+	number  uint8
+	valid   bool
+	now     uint8
+	running bool
 }
+
+// LockTurn is what is to be done with a LOCK request.
+type LockTurn int
+
+const (
+	LockProceed  LockTurn = iota // carry it out; LockEnd or LockWithdraw follows
+	LockReplayed                 // it was carried out before: it has succeeded
+	LockRunning                  // it is being carried out by another request
+)
 
 // bucket takes a LockSequenceNumber/Index word apart; ok is false where nothing is
 // verified.
@@ -244,42 +256,52 @@ func bucket(sequence uint32) (i int, number uint8, ok bool) {
 	return i - 1, uint8(sequence & 0xF), i >= 1 && i <= 64
 }
 
-// LockReplayed reports whether a LOCK request with this sequence word has been carried out
-// before ([MS-SMB2] 3.3.5.14): it is answered with success without work. If not,
-// the entry is void until LockDone.
-func (o *Open) LockReplayed(sequence uint32) bool {
+// LockBegin looks a LOCK request's sequence word up ([MS-SMB2] 3.3.5.14): one that has been
+// carried out before is answered with success without work. A request with the same word
+// as one that is under way, which waits perhaps, is its replay on another channel.
+func (o *Open) LockBegin(sequence uint32) LockTurn {
 	i, n, ok := bucket(sequence)
 	if !ok {
-		return false
+		return LockProceed
 	}
 	o.file.mu.Lock()
 	defer o.file.mu.Unlock()
 	e := &o.lockSeq[i]
-	if e.valid && e.number == n {
-		return true
+	switch {
+	case e.running && e.now == n:
+		return LockRunning
+	case e.valid && e.number == n:
+		return LockReplayed
 	}
-	e.valid = false
-	return false
+	e.running, e.now = true, n
+	return LockProceed
 }
 
-// LockUndone takes LockDone back.
-func (o *Open) LockUndone(sequence uint32) {
-	if i, _, ok := bucket(sequence); ok {
-		o.file.mu.Lock()
-		o.lockSeq[i].valid = false
-		o.file.mu.Unlock()
-	}
-}
-
-// LockDone records a lock sequence after its request succeeded.
-func (o *Open) LockDone(sequence uint32) {
+// LockEnd ends what LockBegin began and notes whether it succeeded. It may be called again to
+// take success back.
+func (o *Open) LockEnd(sequence uint32, done bool) {
 	i, n, ok := bucket(sequence)
 	if !ok {
 		return
 	}
 	o.file.mu.Lock()
 	defer o.file.mu.Unlock()
-	o.lockSeq[i].number, o.lockSeq[i].valid = n, true
+	e := &o.lockSeq[i]
+	e.number, e.valid = n, done
+	if e.now == n {
+		e.running = false
+	}
+}
+
+// LockWithdraw ends what LockBegin began as if it had not.
+func (o *Open) LockWithdraw(sequence uint32) {
+	if i, n, ok := bucket(sequence); ok {
+		o.file.mu.Lock()
+		defer o.file.mu.Unlock()
+		if e := &o.lockSeq[i]; e.now == n {
+			e.running = false
+		}
+	}
 }
 
 // LockCount is how many byte-range locks the open holds.

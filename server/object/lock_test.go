@@ -204,22 +204,27 @@ func TestLockSequences(t *testing.T) {
 	w := newWorld(t)
 	o := w.create("f")
 	word := func(index, number uint32) uint32 { return index<<4 | number }
-	for _, index := range []uint32{0, 65, 1 << 20} {
-		if o.LockDone(word(index, 1)); o.LockReplayed(word(index, 1)) {
-			t.Errorf("index %d is verified", index)
+	begin := func(index, number uint32, want LockTurn) {
+		t.Helper()
+		if got := o.LockBegin(word(index, number)); got != want {
+			t.Errorf("%d of %d: %v, want %v", number, index, got, want)
 		}
 	}
+	for _, index := range []uint32{0, 65, 1 << 20} {
+		o.LockEnd(word(index, 1), true)
+		begin(index, 1, LockProceed) // not verified
+	}
 	for _, index := range []uint32{1, 64} {
-		if o.LockReplayed(word(index, 3)) {
-			t.Error("replayed before it was done")
-		}
-		o.LockDone(word(index, 3))
-		if !o.LockReplayed(word(index, 3)) {
-			t.Error("replay not seen")
-		}
-		if o.LockReplayed(word(index, 4)) || o.LockReplayed(word(index, 3)) {
-			t.Error("another number leaves the entry void")
-		}
+		begin(index, 3, LockProceed)
+		begin(index, 3, LockRunning)
+		o.LockEnd(word(index, 3), true)
+		begin(index, 3, LockReplayed)
+		begin(index, 2, LockProceed) // comes late
+		o.LockWithdraw(word(index, 2))
+		begin(index, 3, LockReplayed)
+		begin(index, 4, LockProceed)
+		o.LockEnd(word(index, 4), false)
+		begin(index, 3, LockProceed) // one that failed leaves the entry void
 	}
 	w.close(o)
 }

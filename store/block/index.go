@@ -46,8 +46,6 @@ func openIndex(o Options, fs *indexFS, dir string) (*pebble.DB, error) {
 		MaxOpenFiles:                1000,
 		Logger:                      indexLogger{o.Logger, fs.failed},
 		EventListener: &pebble.EventListener{
-			// Who reads there gets the error; the rest is served. Without this Pebble ends the process.
-			DataCorruption: func(info pebble.DataCorruptionInfo) { o.Logger.Error("the index is damaged", "file", info.Path) },
 			BackgroundError: func(err error) {
 				if !fs.running.Load() {
 					fs.unopened(err)

@@ -1,0 +1,290 @@
+package scale
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"gabion/conformance/client"
+	"gabion/conformance/rig"
+	"gabion/protocol/dtyp"
+	"gabion/protocol/fscc"
+	"gabion/protocol/smb2"
+)
+
+var figures = flag.Bool("figures", false, "measure at full size")
+
+// sizes are the steps of a row.
+func sizes(small int, full ...int) []int {
+	if *figures {
+		return full
+	}
+	return []int{small}
+}
+
+// some is how many operations are measured.
+func some() int {
+	if *figures {
+		return 20000
+	}
+	return 200
+}
+
+const kib = 1 << 10
+
+// disk makes a file of size bytes of which the first few MiB are written.
+func (a *array) disk(tree *client.Tree, name string, size int64) *client.File {
+	a.Helper()
+	f, err := tree.Create(client.OpenFile(name))
+	a.must(err)
+	end := fscc.EndOfFileInformation{EndOfFile: size}
+	a.must(f.SetInfo(smb2.InfoFile, uint8(fscc.FileEndOfFileInformation), 0, end.Append(nil)))
+	p := make([]byte, 64*kib)
+	for off := int64(0); off < min(size, 16<<20); off += int64(len(p)) {
+		rand.NewChaCha8([32]byte{byte(off >> 16)}).Read(p)
+		_, err := f.WriteAt(p, off)
+		a.must(err)
+	}
+	return f
+}
+
+// Connections: a request costs the same whoever else is there.
+func TestConnections(t *testing.T) {
+	for _, n := range sizes(8, 1, 10, 100, 1000) {
+		a := start(t)
+		first := a.dial("vms")
+		a.must(a.disk(first, "disk", 16<<20).Close())
+		before := a.rss()
+		trees := []*client.Tree{first}
+		for len(trees) < n {
+			trees = append(trees, a.dial("vms"))
+		}
+		idle := a.rss() - before
+		files := make([]*client.File, n)
+		for i, tree := range trees {
+			f, err := tree.Create(open("disk"))
+			a.must(err)
+			files[i] = f
+		}
+		read := a.cost(some(), 64, func(i int) error {
+			_, err := files[i%n].ReadAt(make([]byte, 4*kib), rand.Int64N(4096)*4*kib)
+			return err
+		})
+		busy := a.cost(some(), 4*n, func(i int) error {
+			_, err := files[i%n].WriteAt(make([]byte, 64*kib), rand.Int64N(256)*64*kib)
+			return err
+		})
+		t.Logf("%5d connections: %6.1f KiB each while idle, read of 4 KiB %v, write of 64 KiB with four in flight on each %v, then %d MiB in all",
+			n, float64(idle)/float64(max(1, n-1))/kib, read, busy, a.rss()>>20)
+		for _, tree := range trees {
+			tree.Session.Conn.Close()
+		}
+		a.Kill()
+	}
+}
+
+// Opens: one more costs the same however many are held.
+func TestOpens(t *testing.T) {
+	a := start(t)
+	tree := a.dial("vms")
+	trees := []*client.Tree{tree, a.dial("vms"), a.dial("vms"), a.dial("vms")} // a session has its limit
+	for i := range 1000 {
+		a.must(openClose(tree, client.OpenFile(fmt.Sprintf("file%d", i))))
+	}
+	held, before := 0, a.rss()
+	for _, n := range sizes(100, 10, 1000, 10000, 100000) {
+		a.cost(n-held, 16, func(i int) error {
+			_, err := trees[i%4].Create(open(fmt.Sprintf("file%d", i%1000)))
+			return err
+		})
+		held = n
+		t.Logf("%6d opens held: %6.0f bytes each, open and close %v", n, float64(a.rss()-before)/float64(n),
+			a.cost(some(), 16, func(int) error { return openClose(tree, open(fmt.Sprintf("file%d", rand.IntN(1000)))) }))
+	}
+}
+
+// Handles: what keeping an open beyond its connection costs.
+func TestHandles(t *testing.T) {
+	a := start(t)
+	plain, kept := a.dial("vms"), a.dial("dur")
+	a.must(openClose(plain, client.OpenFile("disk")))
+	a.must(openClose(kept, client.OpenFile("disk")))
+	for _, row := range []struct {
+		name  string
+		tree  *client.Tree
+		flags smb2.DurableFlags
+	}{{"plain", plain, 0}, {"durable", plain, 0}, {"persistent", kept, smb2.DurableFlagPersistent}} {
+		began := time.Now()
+		cpu := a.cost(some(), 16, func(int) error {
+			m := open("disk")
+			if row.name != "plain" {
+				m.RequestedOplockLevel = smb2.OplockLevelBatch
+				m = client.WithContext(m, smb2.ContextDurableRequestV2, &smb2.DurableRequestV2{CreateGUID: dtyp.NewGUID(), Flags: row.flags})
+			}
+			return openClose(row.tree, m)
+		})
+		t.Logf("open and close of a %s handle: %v, %.0f per second", row.name, cpu, float64(some())/time.Since(began).Seconds())
+	}
+}
+
+// Sessions by NTLM, each on a connection of its own.
+func TestSessions(t *testing.T) {
+	a := start(t)
+	n := some() / 10
+	began := time.Now()
+	cpu := a.cost(n, 4, func(int) error {
+		c, err := client.Dial(a.Addr, client.Options{})
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		if err := c.Negotiate(client.Negotiation{}); err != nil {
+			return err
+		}
+		s, err := c.Login(client.Credentials{User: rig.User, Password: rig.Password})
+		if err != nil {
+			return err
+		}
+		return s.Logoff()
+	})
+	t.Logf("connection, NTLM session, logoff: %v, %.0f per second", cpu, float64(n)/time.Since(began).Seconds())
+}
+
+// Names in a folder: making, finding and listing.
+func TestNames(t *testing.T) {
+	a := start(t)
+	tree := a.dial("vms")
+	a.must(openClose(tree, client.OpenDirectory("dir")))
+	made := 0
+	for _, n := range sizes(500, 10, 1000, 100000, 1000000) {
+		made0 := made
+		create := a.cost(n-made, 64, func(i int) error {
+			return openClose(tree, client.OpenFile(fmt.Sprintf(`dir\file number %d.txt`, made0+i)))
+		})
+		made = n
+		find := a.cost(some(), 16, func(int) error {
+			return openClose(tree, open(fmt.Sprintf(`dir\FILE number %d.txt`, rand.IntN(n))))
+		})
+		before, seen := a.cpu(), 0
+		rounds := max(1, min(100, some()/n))
+		for range rounds {
+			k, err := list(tree, "dir", n+2)
+			a.must(err)
+			seen += k
+		}
+		t.Logf("%7d names: create %v, open and close %v, list %.2f µs a name", n, create, find, float64(a.cpu()-before)/float64(seen)/1e3)
+		if seen != rounds*(n+2) {
+			t.Errorf("%d names in %d listings", seen, rounds)
+		}
+	}
+}
+
+// Size: a sparse disk with data all over it.
+func TestSize(t *testing.T) {
+	a := start(t)
+	tree := a.dial("vms")
+	for _, gib := range sizes(1, 1, 64, 1<<10, 16<<10, 100<<10) {
+		size := int64(gib) << 30
+		f := a.disk(tree, fmt.Sprintf("disk%d", gib), size)
+		at := make([]int64, some())
+		for i := range at {
+			at[i] = rand.Int64N(size/(4*kib)) * 4 * kib
+		}
+		p := bytes.Repeat([]byte{7}, 4*kib)
+		write := a.cost(len(at), 32, func(i int) error { _, err := f.WriteAt(p, at[i]); return err })
+		again := a.cost(len(at), 32, func(i int) error { _, err := f.WriteAt(p, at[i]); return err })
+		read := a.cost(len(at), 32, func(i int) error { _, err := f.ReadAt(make([]byte, 4*kib), at[i]); return err })
+		t.Logf("%6d GiB: first write of 4 KiB %v, overwrite %v, read %v", gib, write, again, read)
+		a.must(f.Close())
+	}
+}
+
+// Snapshots of the share.
+func TestSnapshots(t *testing.T) {
+	a := start(t)
+	tree := a.dial("vms")
+	f := a.disk(tree, "disk", 16<<20)
+	p := bytes.Repeat([]byte{7}, 4*kib)
+	taken := 0
+	for _, n := range sizes(20, 0, 10, 100, 1000, 10000) {
+		var slowest time.Duration
+		for ; taken < n; taken++ {
+			_, err := f.WriteAt(p, rand.Int64N(4096)*4*kib)
+			a.must(err)
+			began := time.Now()
+			a.snapshot("vms", fmt.Sprintf("s%d", taken))
+			slowest = max(slowest, time.Since(began))
+		}
+		write := a.cost(some(), 32, func(int) error { _, err := f.WriteAt(p, rand.Int64N(4096)*4*kib); return err })
+		read := a.cost(some(), 32, func(int) error { _, err := f.ReadAt(make([]byte, 4*kib), rand.Int64N(4096)*4*kib); return err })
+		opens := a.cost(some(), 16, func(int) error { return openClose(tree, open("disk")) })
+		t.Logf("%5d snapshots: write of 4 KiB %v, read %v, open and close %v; %d MiB in all, slowest snapshot %v", n, write, read, opens, a.rss()>>20, slowest)
+	}
+}
+
+// snapshot takes one through the API.
+func (a *array) snapshot(target, name string) {
+	a.Helper()
+	body, err := json.Marshal(map[string]string{"target": target, "name": name})
+	a.must(err)
+	resp, err := a.api().Post("http://gabion/v1/snapshots", "application/json", bytes.NewReader(body))
+	a.must(err)
+	resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		a.Fatalf("snapshot %s: %s", name, resp.Status)
+	}
+}
+
+func (a *array) api() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", filepath.Join(a.Data, "admin.sock"))
+	}}}
+}
+
+// Lives: clients come, work, and go by logging off or breaking off; nothing of them stays.
+func TestNothingStays(t *testing.T) {
+	a := start(t)
+	rounds := 20
+	if *figures {
+		rounds = 1000
+	}
+	life := func(i int) {
+		tree := a.dial("vms")
+		name := fmt.Sprintf("file%d", i%50)
+		f, err := tree.Create(client.OpenFile(name))
+		a.must(err)
+		for range 50 {
+			_, err = f.WriteAt(make([]byte, 4*kib), rand.Int64N(256)*4*kib)
+			a.must(err)
+		}
+		a.must(f.Lock(smb2.LockElement{Offset: 0, Length: 10, Flags: smb2.LockFlagExclusiveLock | smb2.LockFlagFailImmediately}))
+		if i%2 == 0 {
+			a.must(f.Close())
+			a.must(tree.Session.Logoff())
+		}
+		tree.Session.Conn.Close()
+	}
+	for i := range rounds / 4 {
+		life(i)
+	}
+	files, memory := a.descriptors(), a.rss()
+	for i := range rounds {
+		life(i)
+	}
+	for end := time.Now().Add(30 * time.Second); a.descriptors() > files && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		continue // the last connections are still on their way out
+	}
+	t.Logf("%d lives: descriptors %d, then %d; memory %d MiB, then %d", rounds, files, a.descriptors(), memory>>20, a.rss()>>20)
+	if now := a.descriptors(); now > files+4 {
+		t.Errorf("%d descriptors, then %d", files, now)
+	}
+}

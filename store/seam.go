@@ -178,6 +178,12 @@ type Packer interface {
 	SetPacking(on bool)
 }
 
+// Streamer is what a Stream may offer besides: WriteAt for bytes that nobody is likely to read
+// soon, which need not take the place of others in memory.
+type Streamer interface {
+	StreamAt(p []byte, off int64, t Touch) (Pos, error)
+}
+
 // KV is a small ordered store with durable, atomic batches.
 type KV interface {
 	// Get returns a copy of the value, nil and ErrNotFound when absent.

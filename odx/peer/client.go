@@ -15,9 +15,11 @@ import (
 )
 
 const (
-	// slice is what is asked for at once: between two of them a transfer can end without
-	// giving its connection up.
-	slice = 32 << 20
+	// slice is what is asked for at once, to begin with: between two of them a transfer can end
+	// without giving its connection up. Each costs a round trip, so they grow while they are quick.
+	slice     = 32 << 20
+	maxSlice  = 256 << 20
+	quickTime = 250 * time.Millisecond
 	// sliceTime is the time after which no further slice is begun.
 	sliceTime = 4 * time.Second
 	dialTime  = 5 * time.Second
@@ -94,20 +96,25 @@ func (p *client) Fetch(ctx context.Context, token []byte, off, n int64, into fun
 			p.link.log.Warn("transfer from an array broke off", "address", p.address, "bytes", done, "of", n, "error", err)
 		}
 	}()
+	size := int64(slice)
 	for tries := 0; done < n; {
 		if done > 0 && time.Since(began) > sliceTime {
 			return done, nil
 		}
 		c, used, err := p.take(ctx)
 		if err == nil {
-			q := relay.Request{Offset: uint64(off + done), Length: uint64(min(n-done, slice))}
+			q := relay.Request{Offset: uint64(off + done), Length: uint64(min(n-done, size))}
 			copy(q.Token[:], token)
 			f := &fetch{client: p, c: c, into: into}
+			asked := time.Now()
 			err = f.run(ctx, &q)
 			done += f.done
 			if err == nil {
 				p.give(c)
 				tries = 0
+				if time.Since(asked) < quickTime {
+					size = min(2*size, maxSlice)
+				}
 				continue
 			}
 			c.raw.Close()

@@ -18,6 +18,8 @@ const (
 	idleTime = 2 * time.Minute
 	// wireBuffer is what goes to and comes from the socket at once: a TLS record has 16 KiB.
 	wireBuffer = 256 << 10
+	// plainBuffer is for records; data goes past it to where it is wanted.
+	plainBuffer = 16 << 10
 )
 
 // buffered makes large calls of the socket out of TLS's small ones. What is written
@@ -85,7 +87,7 @@ func handshake(ctx context.Context, socket net.Conn, wrap func(net.Conn, *tls.Co
 		return nil, err
 	}
 	flushing.done = true
-	return &conn{Conn: t, raw: raw, peer: f, r: bufio.NewReaderSize(t, wireBuffer)}, nil
+	return &conn{Conn: t, raw: raw, peer: f, r: bufio.NewReaderSize(t, plainBuffer)}, nil
 }
 
 // flusher sends what is written at once until the handshake is done.

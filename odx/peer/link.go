@@ -18,8 +18,9 @@ type Link struct {
 	id      *Identity
 	log     *slog.Logger
 	metrics *metrics
-	buffers sync.Pool
-	srv     *server // nil unless Serve was called
+	buffers sync.Pool // of fetches, *[relay.MaxData]byte
+	parcels sync.Pool // of answers, *parcel
+	srv     *server   // nil unless Serve was called
 }
 
 // Open reads identity and peers from a volume. log and r may be nil.
@@ -33,6 +34,7 @@ func Open(vol store.Volume, log *slog.Logger, r prometheus.Registerer) (*Link, e
 		l.log = discard
 	}
 	l.buffers.New = func() any { return new([relay.MaxData]byte) }
+	l.parcels.New = newParcel
 	l.Book, err = openBook(vol, id.Fingerprint, func(f Fingerprint, address string) *client {
 		return &client{link: l, peer: f, address: address}
 	})

@@ -171,7 +171,7 @@ func (o *Open) OffloadWrite(ctx context.Context, src *odx.Source, from, off, n i
 	case n <= 0:
 		return 0, 0, ntstatus.EndOfFile // it was truncated meanwhile
 	case src.Zero:
-		err = w.zero(off, n)
+		err = w.zeros(off, n)
 	case src.Remote != nil:
 		err = w.fetch(ctx, src, from, off, n)
 	default:
@@ -218,19 +218,48 @@ func (w *offload) did(n int64, pos store.Pos, err error) error {
 // within clips a range to the target's size, which no offloaded write changes.
 func (w *offload) within(off, n int64) int64 { return max(0, min(n, w.data.Sizes().Size-off)) }
 
-// zero makes a range read as zeros, and valid. Where nothing is stored nothing need be cleared.
+// zeros writes the zero token. Behind the valid data nothing is stored, so all of the file
+// becomes valid at once: a disk that is zeroed piece by piece changes with the first, and
+// nobody waits for the others to be stable.
+func (w *offload) zeros(off, n int64) error {
+	if err := w.clear(off, w.within(off, n)); err != nil {
+		return err
+	}
+	if err := w.valid(store.MaxSize); err != nil {
+		return err
+	}
+	for w.pos == 0 {
+		// What made it zeros may be another's, and not yet durable.
+		pos, err := w.data.SetValidData(w.data.Sizes().ValidData, store.Touch{})
+		if errors.Is(err, store.ErrInvalid) {
+			continue // it was raised between two looks
+		}
+		if err != nil {
+			return err
+		}
+		w.pos = pos
+		break
+	}
+	return w.did(n, 0, nil)
+}
+
+// zero makes a range read as zeros, and valid.
 func (w *offload) zero(off, n int64) error {
 	k := w.within(off, n)
-	empty, err := leadingZeros(w.data, off, k)
-	if err == nil && (empty < k || off+k <= w.data.Sizes().ValidData) {
-		var pos store.Pos
-		pos, err = w.data.Zero(off, k, w.touch)
-		err = w.did(0, pos, err)
-	}
-	if err != nil {
+	if err := w.clear(off, k); err != nil {
 		return err
 	}
 	return w.did(n, 0, w.valid(off+k))
+}
+
+// clear makes a range read as zeros. Where nothing is stored nothing need be done.
+func (w *offload) clear(off, n int64) error {
+	empty, err := leadingZeros(w.data, off, n)
+	if err != nil || empty == n {
+		return err
+	}
+	pos, err := w.data.Zero(off, n, w.touch)
+	return w.did(0, pos, err)
 }
 
 // valid raises the valid data length.
@@ -247,12 +276,22 @@ func (w *offload) valid(end int64) error {
 }
 
 // write copies bytes, as many as the target has room for.
-func (w *offload) write(p []byte, off int64) error {
+func (w *offload) write(p []byte, off int64) error { return w.writeBy(w.data.WriteAt, p, off) }
+
+// stream is write for what comes in bulk.
+func (w *offload) stream(p []byte, off int64) error {
+	if s, ok := w.data.(store.Streamer); ok {
+		return w.writeBy(s.StreamAt, p, off)
+	}
+	return w.write(p, off)
+}
+
+func (w *offload) writeBy(writeAt func([]byte, int64, store.Touch) (store.Pos, error), p []byte, off int64) error {
 	k := w.within(off, int64(len(p)))
 	if k == 0 {
 		return w.did(int64(len(p)), 0, nil)
 	}
-	pos, err := w.data.WriteAt(p[:k], off, w.touch)
+	pos, err := writeAt(p[:k], off, w.touch)
 	return w.did(int64(len(p)), pos, err)
 }
 
@@ -305,7 +344,7 @@ func (w *offload) fetch(ctx context.Context, src *odx.Source, from, off, n int64
 		if data == nil {
 			return w.hole(off+w.done, k)
 		}
-		return w.write(data, off+w.done)
+		return w.stream(data, off+w.done)
 	})
 	if w.done > 0 {
 		err = errors.Join(err, w.valid(off+w.done)) // it may have ended with a hole

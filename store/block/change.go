@@ -31,6 +31,7 @@ type change struct {
 	base    int // where the addresses of the part begin
 	rel     int // address of the next payload
 	places  []place
+	passing bool         // nobody is likely to read the payload soon
 	cover   uint64       // snapshot that covers the inode from now on, 0 for none
 	then    func() error // runs under order when the change is applied
 }
@@ -292,6 +293,9 @@ func (v *Volume) commit(c *change) (store.Pos, error) {
 		to := t.Payload
 		for _, b := range c.payload[from.payload:p.payload] {
 			to = to[copy(to, b):]
+		}
+		if c.passing {
+			t.Passing()
 		}
 		t.Commit(seglog.Check(c.crcs[from.crcs:p.crcs]))
 		from = p

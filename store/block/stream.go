@@ -352,6 +352,15 @@ func (h *handle) Zero(off, n int64, t store.Touch) (store.Pos, error) {
 
 // WriteAt implements store.Stream.
 func (h *handle) WriteAt(p []byte, off int64, t store.Touch) (store.Pos, error) {
+	return h.write(p, off, t, false)
+}
+
+// StreamAt implements store.Streamer.
+func (h *handle) StreamAt(p []byte, off int64, t store.Touch) (store.Pos, error) {
+	return h.write(p, off, t, true)
+}
+
+func (h *handle) write(p []byte, off int64, t store.Touch, passing bool) (store.Pos, error) {
 	if err := span(off, int64(len(p))); err != nil {
 		return 0, err
 	}
@@ -374,7 +383,7 @@ func (h *handle) WriteAt(p []byte, off int64, t store.Touch) (store.Pos, error) 
 	defer w.free()
 	if len(p) > 0 {
 		z.size, z.valid = max(z.size, end), max(z.valid, end)
-		w.pack = h.pack.Load()
+		w.pack, w.c.passing = h.pack.Load(), passing
 		if err := w.write(p, off); err != nil {
 			return 0, err
 		}

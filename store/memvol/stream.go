@@ -64,6 +64,11 @@ func (h *handle) change(method string, off, n int64, t store.Touch, fn func(d *d
 	return h.n.v.done(), nil
 }
 
+// StreamAt implements store.Streamer: all is in memory anyway.
+func (h *handle) StreamAt(p []byte, off int64, t store.Touch) (store.Pos, error) {
+	return h.WriteAt(p, off, t)
+}
+
 func (h *handle) WriteAt(p []byte, off int64, t store.Touch) (store.Pos, error) {
 	return h.change("WriteAt", off, int64(len(p)), t, func(d *data) error {
 		if len(p) == 0 {

@@ -14,6 +14,10 @@
 // Group commit is natural: while one sync runs, whatever arrives forms the next
 // group. The first waiter of a batch leads it on its own goroutine.
 //
+// A part of the buffer that filled up without anybody waiting is written by the background,
+// so that a stream of writes does not stand still for the disk. What writers say nobody will read soon
+// (Passing) goes past the page cache when it is much.
+//
 // A failed write or sync is final: the log answers everything with that error.
 //
 // Lock order: Log.mu only; Log.table (segments by seq) is a leaf below it.

@@ -93,7 +93,7 @@ func (l *Log) lead() {
 		if l.err != nil {
 			close(l.next.done)
 			l.next = newBatch()
-		} else if len(l.calls) > 0 {
+		} else if len(l.calls) > 0 || l.early > 0 && l.pending >= l.early {
 			l.poke()
 		}
 	}
@@ -208,11 +208,15 @@ func (l *Log) flush() (Pos, error) {
 	var err error
 	for i := range writes {
 		w := &writes[i]
+		passing := int64(0)
 		for _, g := range w.groups {
 			g.h.put(g.area(), &l.opt.Volume)
+			passing += g.passing.Load()
 		}
-		if _, err = (*w.s.slot.file.Load()).WriteAt(w.p, w.off); err != nil {
-			break
+		if passing < int64(len(w.p))/2 || !l.direct.write(l, w) {
+			if _, err = (*w.s.slot.file.Load()).WriteAt(w.p, w.off); err != nil {
+				break
+			}
 		}
 		w.s.slot.written.Store(w.off + int64(len(w.p)))
 	}
@@ -286,19 +290,27 @@ func (l *Log) OnDurable(p Pos, fn func(error)) {
 	l.mu.Unlock()
 }
 
+// earlyPart of the buffer is written when it is full though nobody waits for it, so that
+// a stream of writes does not stand still while all of it is.
+const earlyPart = 4
+
 // Admit waits while more bytes are pending than the buffer should hold. It is
 // called ahead of any lock that a flush could need.
 func (l *Log) Admit() error {
-	l.mu.Lock()
-	over, last, err := l.pending > l.opt.Buffer, l.last, l.err
-	l.mu.Unlock()
-	if err != nil {
-		return err
+	for {
+		l.mu.Lock()
+		over, until, err := l.pending > l.opt.Buffer, l.last, l.err
+		if l.target > l.durable.Load() {
+			until = l.target // what is being written makes room
+		}
+		l.mu.Unlock()
+		if err != nil || !over {
+			return err
+		}
+		if err := l.Wait(until); err != nil {
+			return err
+		}
 	}
-	if over {
-		return l.Wait(last)
-	}
-	return nil
 }
 
 // Sync makes everything reserved and committed so far durable.
@@ -312,7 +324,7 @@ func (l *Log) poke() {
 	}
 }
 
-// background serves callbacks that nobody waits for, prepares segments ahead of
+// background serves callbacks that nobody waits for, writes what has become much, prepares segments ahead of
 // their use, and syncs what has waited for a while.
 func (l *Log) background(every time.Duration) {
 	defer close(l.done)
@@ -332,6 +344,9 @@ func (l *Log) background(every time.Duration) {
 		closing, want := l.closing, Pos(0)
 		if n := len(l.calls); n > 0 {
 			want = l.calls[n-1].pos
+		}
+		if l.early > 0 && l.pending >= l.early {
+			want = l.last
 		}
 		l.mu.Unlock()
 		if want > 0 {
@@ -363,6 +378,7 @@ func (l *Log) Close() error {
 	l.table.mu.Lock()
 	defer l.table.mu.Unlock()
 	l.files.closeAll()
+	l.direct.close()
 	if cerr := l.dir.Close(); err == nil {
 		err = cerr
 	}

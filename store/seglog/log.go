@@ -55,6 +55,7 @@ type Log struct {
 	spare   [][]byte
 	open    *group  // takes records; part of the last slab
 	pending int64   // bytes reserved and not yet written
+	early   int64   // how many of them wake the background; 0 never
 	dirty   []*slot // written since the last sync, each held once for it
 	err     error
 
@@ -64,6 +65,7 @@ type Log struct {
 	target  Pos
 	company int    // who waited for the last sync, besides its leader
 	calls   []call // OnDurable, in order of position
+	direct  direct // used by who leads
 	copied  sync.Cond
 	kick    chan struct{}
 	closing bool
@@ -95,6 +97,7 @@ type group struct {
 	at      int // offset in the slab
 	h       header
 	pending atomic.Int32 // records whose bytes are still being copied
+	passing atomic.Int64 // bytes that nobody is likely to read soon
 }
 
 func (g *group) area() []byte { return g.slab.buf[g.at : g.at+int(g.h.hdr)*BlockSize] }
@@ -161,6 +164,9 @@ func (l *Log) Reserve(body, payload int, more bool) (Ticket, error) {
 	h.count++
 	h.blocks += uint32(extra / BlockSize)
 	g.pending.Add(1)
+	if l.early > 0 && l.pending >= l.early && !l.leading {
+		l.poke()
+	}
 
 	le := binary.LittleEndian
 	var flags uint16
@@ -176,6 +182,10 @@ func (l *Log) Reserve(body, payload int, more bool) (Ticket, error) {
 	le.PutUint32(rec[8:], uint32(payload/BlockSize))
 	return t, nil
 }
+
+// Passing says, ahead of Commit, that nobody is likely to read the payload soon: it need not
+// stay in memory.
+func (t *Ticket) Passing() { t.g.passing.Add(int64(len(t.Payload))) }
 
 // Commit says that Body and Payload are filled. check is Check of the payload's blocks.
 func (t *Ticket) Commit(check uint32) {

@@ -204,6 +204,9 @@ func (l *Log) Start(live map[uint64]uint32, last Pos, every time.Duration) error
 	l.last = last
 	l.durable.Store(last)
 	l.done = make(chan struct{})
+	if every > 0 {
+		l.early = l.opt.Buffer / earlyPart
+	}
 	go l.background(every)
 	return nil
 }

@@ -25,6 +25,12 @@ func testWrite(k *kit) {
 	copy(want[1<<20:], pattern(2, 64<<10))
 	k.write(s, pattern(2, 64<<10), 1<<20)
 	k.holds(s, want)
+	if st, ok := s.(store.Streamer); ok {
+		copy(want[600<<10:], pattern(3, 2<<20))
+		_, err := st.StreamAt(pattern(3, 2<<20), 600<<10, store.Touch{})
+		k.ok(err)
+		k.holds(s, want)
+	}
 	k.ok(k.v.Sync())
 	k.holds(s, want)
 	// A second Node of the file is the same file.

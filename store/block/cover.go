@@ -26,37 +26,73 @@ func (l living) newestUpTo(n uint64) uint64 {
 // within reports whether one lies in (from, to].
 func (l living) within(from, to uint64) bool { return l.newestUpTo(to) > from }
 
-// snapTable is what is known of snapshots in memory.
+// snapTable is what is known of snapshots in memory. Its lists are replaced, never changed.
 type snapTable struct {
-	live   atomic.Pointer[living]
-	byID   atomic.Pointer[map[uint64]*snapshot] // copied on change
-	sorted atomic.Pointer[sortedSnaps]
+	live atomic.Pointer[living]
+	all  atomic.Pointer[snapList]
 }
 
-// sortedSnaps are the snapshots of a table in order, made when somebody asks for a list.
-type sortedSnaps struct {
-	of   *map[uint64]*snapshot
-	list []*snapshot
+// snapList is the snapshots in order, those that are being deleted included.
+type snapList []*snapshot
+
+// search returns the place of a snapshot and whether it is there.
+func (l snapList) search(id uint64) (int, bool) {
+	return slices.BinarySearchFunc(l, id, func(s *snapshot, id uint64) int { return cmp.Compare(s.id, id) })
 }
 
 // list returns the snapshots in order.
-func (t *snapTable) list() []*snapshot {
-	m := t.byID.Load()
-	if s := t.sorted.Load(); s != nil && s.of == m {
-		return s.list
+func (t *snapTable) list() snapList { return *t.all.Load() }
+
+// find returns a snapshot, nil if there is none.
+func (t *snapTable) find(id uint64) *snapshot {
+	l := t.list()
+	if i, ok := l.search(id); ok {
+		return l[i]
 	}
-	s := &sortedSnaps{m, make([]*snapshot, 0, len(*m))}
-	for _, sn := range *m {
-		s.list = append(s.list, sn)
-	}
-	slices.SortFunc(s.list, func(a, b *snapshot) int { return cmp.Compare(a.id, b.id) })
-	t.sorted.Store(s)
-	return s.list
+	return nil
 }
 
 func (t *snapTable) init() {
 	t.live.Store(&living{})
-	t.byID.Store(&map[uint64]*snapshot{})
+	t.all.Store(&snapList{})
+}
+
+// put adds a snapshot or replaces it. Caller holds epoch for writing, or opens the volume.
+func (t *snapTable) put(s *snapshot) {
+	all := t.list()
+	i, there := all.search(s.id)
+	old := all[i:]
+	if there {
+		old = old[1:]
+	}
+	all = slices.Concat(all[:i], snapList{s}, old)
+	t.all.Store(&all)
+	t.lives(s.id, !s.doomed)
+}
+
+// remove forgets a snapshot. Caller holds epoch for writing.
+func (t *snapTable) remove(id uint64) {
+	all := t.list()
+	if i, ok := all.search(id); ok {
+		all = slices.Concat(all[:i], all[i+1:])
+		t.all.Store(&all)
+	}
+	t.lives(id, false)
+}
+
+// lives notes whether a snapshot exists.
+func (t *snapTable) lives(id uint64, yes bool) {
+	l := *t.live.Load()
+	i, there := slices.BinarySearch(l, id)
+	switch {
+	case yes && !there:
+		l = slices.Concat(l[:i], living{id}, l[i:])
+	case !yes && there:
+		l = slices.Concat(l[:i], l[i+1:])
+	default:
+		return
+	}
+	t.live.Store(&l)
 }
 
 // label returns the version under which to write a key whose newest version is

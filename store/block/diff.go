@@ -76,11 +76,13 @@ func (v *Volume) changed(x, y *stream) ([]uint32, error) {
 	}
 	in := scanner{v: v}
 	defer in.close()
-	for version := range *v.snaps.byID.Load() {
-		if version < lo || version > hi {
-			continue
+	all := v.snaps.list()
+	first, _ := all.search(lo)
+	for _, sn := range all[first:] {
+		if sn.id > hi {
+			break
 		}
-		prefix := be.AppendUint32(key64(key64(nil, kMarker, version)[:9:9], kChunk, uint64(x.n.id)), x.no)
+		prefix := be.AppendUint32(key64(key64(nil, kMarker, sn.id)[:9:9], kChunk, uint64(x.n.id)), x.no)
 		err := in.scan(prefix, nil, func(key, _ []byte) (bool, error) {
 			seen[be.Uint32(key[len(prefix):])] = struct{}{}
 			return true, nil

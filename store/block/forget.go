@@ -68,7 +68,7 @@ func (v *Volume) snapshotGone(id uint64) error {
 	if _, err := v.commit(c); err != nil {
 		return err
 	}
-	v.snaps.update(func(m map[uint64]*snapshot) { delete(m, id) })
+	v.snaps.remove(id)
 	v.chunks.forget(func(k chunkID) bool { return k.view == store.View(id) })
 	return nil
 }
@@ -83,6 +83,8 @@ func (v *Volume) forgetOthers(id uint64, bodies [][]byte) error {
 	defer v.epoch.Unlock()
 	c := newChange()
 	defer c.free()
+	in := &scanner{v: v}
+	defer in.close()
 	var dead []store.FileID
 	for _, body := range bodies {
 		file := store.FileID(be.Uint64(body[1:]))
@@ -102,7 +104,7 @@ func (v *Volume) forgetOthers(id uint64, bodies [][]byte) error {
 			c.room(v.log.MaxPayload(), maxEdits)
 			continue
 		}
-		if err := v.forgetKey(c, id, body, gone, end); err != nil {
+		if _, err := v.forgetKey(c, in, id, body, gone, end); err != nil {
 			return err
 		}
 		c.room(v.log.MaxPayload(), maxEdits)
@@ -125,20 +127,41 @@ func (v *Volume) rehome(c *change, id uint64, body []byte) {
 	}
 }
 
-// forgetKey prunes a key for a deleted snapshot and moves or removes its marker.
-func (v *Volume) forgetKey(c *change, id uint64, body []byte, dead bool, end uint64) error {
-	kept, err := v.prune(c, body, dead, end)
-	if err != nil {
-		return err
-	}
+// forgetKey removes the version of a key that only a deleted snapshot saw, and moves or removes the
+// key's marker. Only the versions on either side of the snapshot can be concerned, so a key that was
+// changed between many snapshots costs no more than another. It reports whether a version goes.
+func (v *Volume) forgetKey(c *change, in *scanner, id uint64, body []byte, dead bool, end uint64) (bool, error) {
 	c.del(markerKey(nil, id, body))
-	p := v.snaps.live.Load().newestUpTo(id - 1)
+	n, err := in.near(body, id)
+	if err != nil {
+		return false, err
+	}
+	living := *v.snaps.live.Load()
+	gone, first, err := in.unseen(body, n, func(above edge) bool {
+		if above.ok {
+			return living.within(n.seen.version, above.version)
+		}
+		return !dead || living.within(n.seen.version, end)
+	})
+	if err != nil {
+		return false, err
+	}
+	for _, s := range gone {
+		c.del(at(body, s.version))
+	}
+	if body[0] == kChunk && len(gone) > 0 {
+		if err := in.unref(c, body, n.older, gone, first); err != nil {
+			return false, err
+		}
+	}
 	// The snapshot before sees an older version, or, of a chunk, a file or a link, that there
 	// was none: differences are found by markers.
-	if len(kept) > 0 && (kept[0].version < p || body[0] == kChunk || body[0] == kInode || body[0] == kLink) {
+	p := living.newestUpTo(id - 1)
+	traced := body[0] == kChunk || body[0] == kInode || body[0] == kLink
+	if n.older.ok || first.ok && (traced || first.version < p) {
 		c.mark(p, body)
 	}
-	return nil
+	return len(gone) > 0, nil
 }
 
 // forgetChunks works off markers of chunks, in the order of their keys, with the
@@ -167,37 +190,37 @@ func (v *Volume) forgetSome(id uint64, bodies [][]byte) (int, error) {
 			ck.unpin()
 		}
 	}()
-	var file store.FileID
-	var end uint64
-	dead := false
-	for _, body := range bodies {
-		if len(held) == stepKeys/4 || len(c.body)+32*len(c.refs) > stepBytes {
-			break
-		}
-		key := chunkID{file: store.FileID(be.Uint64(body[1:])), stream: be.Uint32(body[9:]), chunk: be.Uint32(body[13:])}
-		if key.file != file {
-			var err error
-			if end, dead, err = v.death(key.file); err != nil {
-				return 0, err
-			}
-			file = key.file
-		}
-		ck := v.chunks.get(key)
+	for _, body := range bodies[:min(len(bodies), stepKeys/4)] {
+		ck := v.chunks.get(chunkID{file: store.FileID(be.Uint64(body[1:])), stream: be.Uint32(body[9:]), chunk: be.Uint32(body[13:])})
 		ck.mu.Lock()
 		held = append(held, ck)
 		if err := v.realiseChunk(ck); err != nil {
 			return 0, err
 		}
-		if err := v.forgetKey(c, id, body, dead, end); err != nil {
+	}
+	in := &scanner{v: v} // it sees them as they are now that they are locked and real
+	defer in.close()
+	var file store.FileID
+	var end uint64
+	dead, done := false, 0
+	for done < len(held) && len(c.body)+32*len(c.refs) <= stepBytes {
+		ck, body := held[done], bodies[done]
+		if done++; ck.id.file != file {
+			var err error
+			if end, dead, err = v.death(ck.id.file); err != nil {
+				return 0, err
+			}
+			file = ck.id.file
+		}
+		changed, err := v.forgetKey(c, in, id, body, dead, end)
+		if err != nil {
 			return 0, err
+		}
+		if changed {
+			defer func() { ck.loaded = false }() // while it is locked
 		}
 		c.room(v.log.MaxPayload(), maxEdits)
 	}
-	if _, err := v.commit(c); err != nil {
-		return 0, err
-	}
-	for _, ck := range held {
-		ck.loaded = false
-	}
-	return len(held), nil
+	_, err := v.commit(c)
+	return done, err
 }

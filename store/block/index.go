@@ -152,20 +152,28 @@ func (s *scanner) close() {
 	}
 }
 
+// bounds confines the iterator, and makes it the first time.
+func (s *scanner) bounds(from, to []byte) error {
+	if s.it != nil {
+		s.it.SetBounds(from, to)
+		return nil
+	}
+	it, err := s.v.index.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return s.v.indexError(err)
+	}
+	s.it = it
+	return nil
+}
+
 // scan is Volume.scan.
 func (s *scanner) scan(prefix, from []byte, fn func(key, value []byte) (bool, error)) error {
 	v := s.v
 	if from == nil {
 		from = prefix
 	}
-	if s.it == nil {
-		it, err := v.index.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(prefix)})
-		if err != nil {
-			return v.indexError(err)
-		}
-		s.it = it
-	} else {
-		s.it.SetBounds(from, after(prefix))
+	if err := s.bounds(from, after(prefix)); err != nil {
+		return err
 	}
 	it := s.it
 	for ok := it.First(); ok; ok = it.Next() {

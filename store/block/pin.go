@@ -284,7 +284,7 @@ func (v *Volume) addPin(p *pin, from *stream) (store.Pos, error) {
 	p.Taken = dtyp.FiletimeOf(v.opt.Now())
 	var hidden *snapshot
 	if view := uint64(from.n.view); from.n.view != store.Live {
-		if sn := (*v.snaps.byID.Load())[view]; sn == nil || sn.doomed {
+		if sn := v.snaps.find(view); sn == nil || sn.doomed {
 			return 0, fmt.Errorf("snapshot %d: %w", view, store.ErrNotFound)
 		}
 		p.view = view

@@ -13,6 +13,9 @@ type state struct {
 	m       *chunkMap // of a chunk's key
 }
 
+// nothing reports whether the version is as good as none.
+func (s *state) nothing() bool { return len(s.value) == 0 || s.m != nil && len(s.m.pieces) == 0 }
+
 // versions lists the versions of a key, oldest first.
 func (v *Volume) versions(body []byte) ([]state, error) {
 	var out []state
@@ -41,18 +44,9 @@ func stateOf(key, value []byte) (state, error) {
 	return s, nil
 }
 
-// prune plans the removal of the versions of a key that nobody sees: none of the
+// pruneVersions plans the removal of the versions of a key, oldest first, that nobody sees: none of the
 // living snapshots and, for the newest, not the live volume either if the file
 // died in version end. It returns what stays.
-func (v *Volume) prune(c *change, body []byte, dead bool, end uint64) ([]state, error) {
-	all, err := v.versions(body)
-	if err != nil {
-		return nil, err
-	}
-	return v.pruneVersions(c, body, all, dead, end), nil
-}
-
-// pruneVersions is prune for a key whose versions are known, oldest first.
 func (v *Volume) pruneVersions(c *change, body []byte, all []state, dead bool, end uint64) []state {
 	l := *v.snaps.live.Load()
 	var kept []state
@@ -69,7 +63,7 @@ func (v *Volume) pruneVersions(c *change, body []byte, all []state, dead bool, e
 			seen = true
 		}
 		// Nothing and nothing at all look alike.
-		if seen && len(kept) == 0 && (len(s.value) == 0 || s.m != nil && len(s.m.pieces) == 0) {
+		if seen && len(kept) == 0 && s.nothing() {
 			seen = false
 		}
 		if seen {

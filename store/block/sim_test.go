@@ -40,7 +40,7 @@ func verify(v store.Volume) error {
 			found = append(found, errors.New(p.String()))
 		}
 	}})
-	return errors.Join(append(found, err)...)
+	return errors.Join(append(found, err, needless(v.(*Volume)))...)
 }
 
 // background does what the background does, and now and then flushes the index or

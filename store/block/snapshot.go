@@ -1,8 +1,8 @@
 package block
 
 import (
+	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"gabion/protocol/dtyp"
@@ -64,35 +64,20 @@ func (s *snapshot) decode(b []byte) error {
 func snapKey(id uint64) []byte       { return key64(nil, kSnap, id) }
 func snapNameKey(name string) []byte { return append([]byte{kSnapBy}, name...) }
 
-// update replaces the table by one that edit has changed. Caller holds epoch
-// for writing, or opens the volume.
-func (t *snapTable) update(edit func(map[uint64]*snapshot)) {
-	m := maps.Clone(*t.byID.Load())
-	edit(m)
-	l := living{}
-	for id, s := range m {
-		if !s.doomed {
-			l = append(l, id)
-		}
-	}
-	slices.Sort(l)
-	t.byID.Store(&m)
-	t.live.Store(&l)
-}
-
 func (v *Volume) loadSnapshots() error {
-	m := map[uint64]*snapshot{}
+	all, l := snapList{}, living{}
 	err := v.scan([]byte{kSnap}, nil, func(key, value []byte) (bool, error) {
 		s := &snapshot{id: be.Uint64(key[1:])}
-		m[s.id] = s
-		return true, s.decode(value)
-	})
-	v.snaps.update(func(to map[uint64]*snapshot) { maps.Copy(to, m) })
-	for _, s := range m {
-		if s.doomed {
+		err := s.decode(value)
+		if all = append(all, s); s.doomed {
 			v.work.doom(s.id)
+		} else {
+			l = append(l, s.id)
 		}
-	}
+		return true, err
+	})
+	v.snaps.all.Store(&all)
+	v.snaps.live.Store(&l)
 	return err
 }
 
@@ -104,7 +89,7 @@ func (v *Volume) Snapshots() store.Snapshots { return snapshots{v} }
 
 // view returns the snapshot of a view that can be read.
 func (v *Volume) snapshotOf(view store.View) (*snapshot, error) {
-	s := (*v.snaps.byID.Load())[uint64(view)]
+	s := v.snaps.find(uint64(view))
 	if s == nil || s.doomed || s.hidden {
 		return nil, fmt.Errorf("snapshot %d: %w", view, store.ErrNotFound)
 	}
@@ -117,7 +102,7 @@ func (v *Volume) doomed(view store.View) bool {
 	if view == store.Live {
 		return false
 	}
-	s := (*v.snaps.byID.Load())[uint64(view)]
+	s := v.snaps.find(uint64(view))
 	return s == nil || s.doomed
 }
 
@@ -168,6 +153,9 @@ func (s snapshots) Create(name string, scope []store.FileID) (store.Snapshot, st
 	if err := v.admit(addsNames); err != nil {
 		return store.Snapshot{}, 0, err
 	}
+	if _, err := v.named(name); err == nil { // takeSnapshot asks again, and need not wait for the disk
+		return store.Snapshot{}, 0, fmt.Errorf("snapshot %q: %w", name, store.ErrExist)
+	}
 	nodes, err := v.openAll(scope)
 	if err != nil {
 		return store.Snapshot{}, 0, err
@@ -206,15 +194,17 @@ const second = 10_000_000
 
 // takeSnapshot makes a snapshot of what is below nodes. Caller holds epoch for writing.
 func (v *Volume) takeSnapshot(name string, scope []store.FileID, nodes []*inode) (*snapshot, store.Pos, error) {
+	if _, err := v.named(name); err == nil {
+		return nil, 0, fmt.Errorf("snapshot %q: %w", name, store.ErrExist)
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return nil, 0, err
+	}
 	taken := dtyp.FiletimeOf(v.opt.Now())
-	for _, o := range *v.snaps.byID.Load() {
-		if o.hidden {
-			continue
+	for _, o := range slices.Backward(v.snaps.list()) {
+		if !o.hidden { // those before are older
+			taken = max(taken, (o.taken/second+1)*second)
+			break
 		}
-		if o.name == name && !o.doomed {
-			return nil, 0, fmt.Errorf("snapshot %q: %w", name, store.ErrExist)
-		}
-		taken = max(taken, (o.taken/second+1)*second)
 	}
 	for _, n := range nodes {
 		if n.gone.Load() {
@@ -246,7 +236,7 @@ func (v *Volume) coverBy(c *change, nodes []*inode, id uint64) {
 // covered does in memory what coverBy logged.
 func (v *Volume) covered(nodes []*inode, snap *snapshot) {
 	v.version = snap.id
-	v.snaps.update(func(m map[uint64]*snapshot) { m[snap.id] = snap })
+	v.snaps.put(snap)
 	dirs := false
 	for _, n := range nodes {
 		n.mu.Lock()
@@ -290,17 +280,25 @@ func (s snapshots) Find(name string) (store.Snapshot, error) {
 	if err := s.v.check(); err != nil {
 		return store.Snapshot{}, err
 	}
-	b, err := s.v.get(snapNameKey(name))
-	if err == nil && len(b) == 8 {
-		sn, err := s.v.snapshotOf(store.View(le.Uint64(b)))
-		if err == nil {
-			return sn.public(), nil
-		}
-	}
+	sn, err := s.v.named(name)
 	if err != nil {
 		return store.Snapshot{}, err
 	}
-	return store.Snapshot{}, fmt.Errorf("snapshot %q: %w", name, store.ErrNotFound)
+	return sn.public(), nil
+}
+
+// named returns the snapshot of a name.
+func (v *Volume) named(name string) (*snapshot, error) {
+	b, err := v.get(snapNameKey(name))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) == 8 {
+		if sn, err := v.snapshotOf(store.View(le.Uint64(b))); err == nil {
+			return sn, nil
+		}
+	}
+	return nil, fmt.Errorf("snapshot %q: %w", name, store.ErrNotFound)
 }
 
 // Delete implements store.Snapshots. The snapshot is gone at once; what only it
@@ -317,7 +315,7 @@ func (s snapshots) Delete(view store.View) (store.Pos, error) {
 		return 0, err
 	}
 	d := *sn
-	if v.named(d.id) {
+	if v.needed(d.id) {
 		d.hidden = true // it goes when the last pending clone or pin does
 	} else {
 		d.doomed = true
@@ -330,15 +328,15 @@ func (s snapshots) Delete(view store.View) (store.Pos, error) {
 	if err != nil {
 		return 0, err
 	}
-	v.snaps.update(func(m map[uint64]*snapshot) { m[d.id] = &d })
+	v.snaps.put(&d)
 	if d.doomed {
 		v.work.doom(d.id)
 	}
 	return pos, nil
 }
 
-// named reports whether a pending clone or a pin needs a view.
-func (v *Volume) named(view uint64) bool { return v.pendings.names(view) || v.pins.names(view) }
+// needed reports whether a pending clone or a pin names a view.
+func (v *Volume) needed(view uint64) bool { return v.pendings.names(view) || v.pins.names(view) }
 
 // doomHidden deletes the hidden snapshots that no pending clone or pin names any more, and reports whether
 // there were any.
@@ -351,8 +349,8 @@ func (v *Volume) doomHidden() (bool, error) {
 	c := newChange()
 	defer c.free()
 	var doomed []*snapshot
-	for _, s := range *v.snaps.byID.Load() {
-		if s.hidden && !s.doomed && !v.named(s.id) {
+	for _, s := range v.snaps.list() {
+		if s.hidden && !s.doomed && !v.needed(s.id) {
 			d := *s
 			d.doomed = true
 			doomed = append(doomed, &d)
@@ -365,12 +363,8 @@ func (v *Volume) doomHidden() (bool, error) {
 	if _, err := v.commit(c); err != nil {
 		return false, err
 	}
-	v.snaps.update(func(m map[uint64]*snapshot) {
-		for _, d := range doomed {
-			m[d.id] = d
-		}
-	})
 	for _, d := range doomed {
+		v.snaps.put(d)
 		v.work.doom(d.id)
 	}
 	return true, nil

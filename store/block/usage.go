@@ -47,7 +47,7 @@ func (v *Volume) Usage() (Usage, error) {
 	}
 	v.space.mu.RUnlock()
 	u := &usage{checker: c, out: Usage{Files: map[store.FileID]FileUsage{}}, unique: map[uint64]int64{}, living: *v.snaps.live.Load()}
-	byID := *v.snaps.byID.Load()
+	all := v.snaps.list()
 	v.epoch.Unlock()
 	defer c.snap.Close()
 	var from regionID
@@ -65,9 +65,9 @@ func (v *Volume) Usage() (Usage, error) {
 	if c.sum.Problems > 0 {
 		return u.out, fmt.Errorf("%d problems: the volume needs a check", c.sum.Problems)
 	}
-	for _, id := range u.living {
-		if s := byID[id]; !s.hidden {
-			u.out.Snapshots = append(u.out.Snapshots, SnapshotUsage{s.name, store.View(id), u.unique[id]})
+	for _, s := range all {
+		if !s.hidden && !s.doomed {
+			u.out.Snapshots = append(u.out.Snapshots, SnapshotUsage{s.name, store.View(s.id), u.unique[s.id]})
 		}
 	}
 	v.space.mu.Lock()

@@ -57,7 +57,7 @@ func needless(v *Volume) error {
 // TestNothingStaysOfDeletedSnapshots deletes snapshots in any order, several at once now and then, while
 // the disk goes on changing: each leaves nothing behind that nobody sees, the last nothing at all.
 func TestNothingStaysOfDeletedSnapshots(t *testing.T) {
-	opened, err := engine.Open(memFS(t))
+	opened, err := engineOf(1).Open(memFS(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,19 +61,18 @@ func (c *cleaner) step() (bool, error) {
 		c.victim, c.runs = nil, nil // it died on its own and was retired
 	}
 	if c.victim == nil {
-		v := c.v
 		g, err := c.choose()
 		if err != nil || g == nil {
 			return false, err
-		}
-		if c.mover == nil {
-			c.mover = v.log.NewMover()
 		}
 		runs, frames, err := c.living(g)
 		if err != nil {
 			return false, err
 		}
-		c.victim, c.runs, c.frames = g, wholes(runs, frames), frames
+		c.choice(g, runs, frames)
+	}
+	if c.mover == nil {
+		c.mover = c.v.log.NewMover()
 	}
 	if c.starts() && c.v.log.Short() {
 		if _, free := c.v.log.Counts(); free < logReserve {
@@ -152,6 +151,34 @@ func (c *cleaner) living(g *segment) ([]moving, []frame, error) {
 	return runs, frames, err
 }
 
+// needless takes out of a list of segments without references those that hold a part of a frame which
+// has some elsewhere, as it is after frames were moved in parts. One of them is cleaned next.
+func (c *cleaner) needless(list []*segment) ([]*segment, error) {
+	var rest []*segment
+	for _, g := range list {
+		if !g.moved && !g.cleaned { // its frames lie in it from end to end
+			rest = append(rest, g)
+			continue
+		}
+		runs, frames, err := c.living(g)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case len(runs) == 0:
+			rest = append(rest, g)
+		case c.victim == nil:
+			c.choice(g, runs, frames)
+		}
+	}
+	return rest, nil
+}
+
+// choice makes a segment the one that is cleaned.
+func (c *cleaner) choice(g *segment, runs []moving, frames []frame) {
+	c.victim, c.runs, c.frames = g, wholes(runs, frames), frames
+}
+
 // measure counts the bytes of a segment that have references.
 func (c *cleaner) measure(g *segment) (int64, error) {
 	data, _, err := c.stretches(g)
@@ -215,13 +242,18 @@ func framesOf(frames []frame, body []byte, seq uint64) []frame {
 func (c *cleaner) filter(data []moving, frames []frame) ([]moving, error) {
 	s := &c.v.space
 	counts := map[regionID]*region{}
+	lies := map[regionID]bool{} // counts go with the last of a region, and none would say that all lives
 	at := func(id regionID) (*region, error) {
 		if counts[id] == nil {
 			r, err := s.counts(id)
 			if err != nil {
 				return nil, err
 			}
-			counts[id] = r
+			runs, err := s.places.of(id)
+			if err != nil {
+				return nil, err
+			}
+			counts[id], lies[id] = r, len(runs) > 0 || s.has(id.container)
 		}
 		return counts[id], nil
 	}
@@ -233,7 +265,7 @@ func (c *cleaner) filter(data []moving, frames []frame) ([]moving, error) {
 			if err != nil {
 				return nil, err
 			}
-			alive = alive || r[o%regionSects] > -1
+			alive = alive || r[o%regionSects] > -1 && lies[regionID{f.container, uint16(o / regionSects)}]
 		}
 		for o := f.off; alive && o < f.off+f.n; o++ {
 			id := regionID{f.container, uint16(o / regionSects)}

@@ -133,6 +133,9 @@ func (v *Volume) retire() (bool, error) {
 		}
 		return false, nil
 	}
+	if list, err = v.cleaner.needless(list); err != nil || len(list) == 0 {
+		return false, err
+	}
 	hosted, _, err := v.cleaner.hosted(list)
 	if err != nil {
 		return false, err

@@ -176,14 +176,40 @@ func (x *vain) same(v *Volume) bool {
 	return used == x.used && free == x.free && v.space.living() == x.live && since >= 0 && since < time.Second
 }
 
-// trim gives free slots beyond what is soon used again back to the file system.
+// trimEvery is how long a slot must have been free to go: what a burst of writes needs again
+// and again stays, because new files cost allocation, their first writes and memory.
+const trimEvery = 30 * time.Second
+
+// trim gives free slots that were not used for a while, beyond a few, back to the file
+// system. Caller holds step.
 func (v *Volume) trim() error {
 	if v.limit() > 0 {
 		return nil // they are the volume's
 	}
-	used, _ := v.log.Counts()
-	_, err := v.log.Trim(max(8, used/8))
-	return err
+	h, now := &v.work, v.opt.Now()
+	used, free := v.log.Counts()
+	keep := max(8, used/8)
+	if free <= keep && h.trimmed.IsZero() {
+		return nil
+	}
+	if since := now.Sub(h.trimmed); since >= 0 && since < trimEvery {
+		return nil
+	}
+	idle := v.log.Idle()
+	first := h.trimmed.IsZero()
+	h.trimmed = now
+	if first {
+		idle = 0
+	}
+	if _, err := v.log.Trim(max(keep, free-idle)); err != nil {
+		return err
+	}
+	if _, free := v.log.Counts(); free <= keep {
+		h.trimmed = time.Time{}
+	} else if !v.opt.Manual {
+		time.AfterFunc(trimEvery, h.poke)
+	}
+	return nil
 }
 
 // logError makes an error of the log one of the store.

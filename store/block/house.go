@@ -23,7 +23,8 @@ type house struct {
 
 	step     sync.Mutex // held during a step; guards the rest
 	removing *removal
-	squeezed uint64 // position that the index was last flushed for want of segments
+	trimmed  time.Time // when free slots were last looked through, zero while there are few
+	squeezed uint64    // position that the index was last flushed for want of segments
 
 	kick chan struct{}
 	quit chan struct{}

@@ -39,6 +39,7 @@ type table struct {
 	used map[uint64]*slot // by seq; guarded by mu
 	free []*slot          // recycled or prepared; guarded by mu
 	next uint32           // number of the next new slot; guarded by mu
+	idle int              // of free, from the front: not taken since Idle was asked; guarded by mu
 	// limit is the largest number of slots that may exist.
 	limit atomic.Int64
 	short atomic.Bool // the file system had no space for the last one
@@ -87,6 +88,21 @@ func (t *table) take() *slot {
 	for i, s := range slices.Backward(t.free) {
 		if s.users.Load() == 0 {
 			t.free = append(t.free[:i], t.free[i+1:]...)
+			t.idle = min(t.idle, len(t.free))
+			return s
+		}
+	}
+	return nil
+}
+
+// oldest is take for a slot that will not be used again: the one that has been free longest.
+func (t *table) oldest() *slot {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, s := range t.free {
+		if s.users.Load() == 0 {
+			t.free = append(t.free[:i], t.free[i+1:]...)
+			t.idle = min(t.idle, len(t.free))
 			return s
 		}
 	}
@@ -242,6 +258,16 @@ func (l *Log) fills() bool {
 	return bytes < streamSync*max(syncs, 1)
 }
 
+// Idle returns how many slots have been free ever since it was asked last.
+func (l *Log) Idle() int {
+	t := &l.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	idle := t.idle
+	t.idle = len(t.free)
+	return idle
+}
+
 // Trim removes free segments beyond keep from the file system and reports how
 // many went.
 func (l *Log) Trim(keep int) (int, error) {
@@ -250,7 +276,7 @@ func (l *Log) Trim(keep int) (int, error) {
 		if _, free := l.table.counts(); free <= keep {
 			return n, nil
 		}
-		s := l.table.take()
+		s := l.table.oldest()
 		if s == nil {
 			return n, nil
 		}

@@ -22,6 +22,7 @@ type options struct {
 	addr, share, user, password, domain string
 	workload, kind                      string
 	conns, qd, bs, files, batch, dirBuf int
+	rate                                float64
 	procs                               int
 	size                                int64
 	duration, warmup                    time.Duration
@@ -81,6 +82,7 @@ func parse(args []string) (*options, error) {
 	fs.StringVar(&o.workload, "workload", "seqread", strings.Join(workloads, ", "))
 	fs.IntVar(&o.conns, "conns", 1, "connections, each with its own session")
 	fs.IntVar(&o.qd, "qd", 8, "operations in flight per connection")
+	fs.Float64Var(&o.rate, "rate", 0, "operations a second and connection at most (0: as many as there can be)")
 	fs.Var(&bs, "bs", "block `size` (default 1m for seq*, 4k for rand*, 8k for mixed)")
 	fs.Var(&size, "size", "file `size`")
 	fs.IntVar(&o.files, "files", 0, "files per connection (default 1; 100 for open-close, 1000 for listdir)")

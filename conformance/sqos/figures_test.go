@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"gabion/auth"
 	"gabion/conformance/client"
 	"gabion/protocol/dtyp"
@@ -50,10 +52,13 @@ type dispatch struct {
 	units uint32
 }
 
-func newArray(t testing.TB, o *qos.Options) *array {
+func newArray(t testing.TB, o *qos.Options) *array { return newArrayOn(t, o, nil) }
+
+// newArrayOn puts the array on a device.
+func newArrayOn(t testing.TB, o *qos.Options, fs vfs.FS) *array {
 	t.Helper()
 	a := &array{seen: map[dtyp.GUID][]dispatch{}}
-	volume, err := block.Open(block.Options{Dir: t.TempDir()})
+	volume, err := block.Open(block.Options{Dir: t.TempDir(), FS: fs})
 	must(t, err)
 	t.Cleanup(func() { volume.Close() })
 	users, err := auth.OpenUsers(volume, make([]byte, 32))
@@ -310,8 +315,35 @@ func TestFigures(t *testing.T) {
 		say("saturation: %.0f reads of 8 KiB a second, 20 flows at depth 32", capacity)
 	})
 
-	half := uint64(capacity / 2)
+	// A device of a known speed, which no processor limits: reservations are about that.
 	t.Run("reservation", func(t *testing.T) {
+		for _, known := range []uint64{slowRate / 2, 0} {
+			dev := &slowFS{FS: vfs.Default, places: make(chan struct{}, slowPlaces)}
+			a := newArrayOn(t, &qos.Options{Capacity: known}, dev)
+			const promised = slowRate / 4
+			l := a.load(t, "reserved", 32, inline(0, promised))
+			greedy(t, a, 20)
+			dev.slow.Store(true)
+			time.Sleep(3 * time.Second)
+			seen := a.during(long)
+			got := units(seen[l.id]) / long.Seconds()
+			others := units(seen[dtyp.GUID{}]) / long.Seconds()
+			for _, v := range a.qos.Flows() {
+				if v.Flow == l.id.String() {
+					say("the reserved flow just now: %d of its 32 wait at the array, %d are worked on; queue %.2f ms, device %.2f ms; status %v", v.Waiting, v.Serving, v.Queue/1000, v.Device/1000, v.Status)
+				}
+			}
+			say("reservation %d on a device of %d reads a second against 20 greedy flows at depth 32, capacity told %d (0: not): %.0f a second (%.1f %%); all %.0f, each of the others %.0f",
+				promised, slowRate, known, got, got/promised*100, got+others, others/20)
+			dev.slow.Store(false)
+		}
+	})
+
+	t.Run("reservation-cache", func(t *testing.T) {
+		half := uint64(capacity / 2)
+		if half == 0 {
+			t.Skip("run it with saturation: -run 'TestFigures/(saturation|reservation-cache)'")
+		}
 		for _, known := range []uint64{half, 0} {
 			a := newArray(t, &qos.Options{Capacity: known})
 			promised := half / 4
@@ -325,33 +357,45 @@ func TestFigures(t *testing.T) {
 					say("the reserved flow just now: %d of its 32 wait at the array, %d are worked on; queue %.2f ms, device %.2f ms; status %v", v.Waiting, v.Serving, v.Queue/1000, v.Device/1000, v.Status)
 				}
 			}
-			say("reservation %d against 20 greedy flows at depth 32, capacity %d (0: not told): %.0f a second (%.1f %%); the mean of the others %.0f",
+			say("from the cache, clients on the same processors: reservation %d against 20 greedy flows at depth 32, capacity told %d (0: not): %.0f a second (%.1f %%); each of the others %.0f",
 				promised, known, got, got/float64(promised)*100, units(seen[dtyp.GUID{}])/long.Seconds()/20)
 		}
 	})
+}
 
-	t.Run("victim", func(t *testing.T) {
-		for _, mode := range []string{"quiet", "with QoS", "without QoS"} {
-			o := &qos.Options{Capacity: half}
-			if mode == "without QoS" {
-				o = &qos.Options{Depth: 1 << 16} // measures, and holds nothing back
-			}
-			a := newArray(t, o)
-			a.load(t, "victim", 1, nil)
-			if mode != "quiet" {
-				greedy(t, a, 20)
-			}
-			time.Sleep(long)
-			for _, v := range a.qos.Flows() {
-				if v.Path == "victim" {
-					say("victim %s: p99 %.2f ms decoded to answered, average queue %.2f device %.2f ms, %.0f a second", mode, v.P99/1000, v.Queue/1000, v.Device/1000, v.IOPS)
-				}
-			}
-			if top := a.qos.Top(0); len(top.Noisy) > 0 {
-				say("noisy neighbours %d, the worst %s with %.1f %% of the array (fair: %.1f %%); victims %d", len(top.Noisy), top.Noisy[0].Path, top.Noisy[0].Presence*100, top.Noisy[0].Fair*100, len(top.Victims))
-			}
-		}
-	})
+const (
+	slowPlaces = 8
+	slowTime   = 5 * time.Millisecond
+	slowRate   = slowPlaces * int(time.Second/slowTime)
+)
+
+// slowFS is a device that serves so many reads at a time, each for so long, when it is slow.
+type slowFS struct {
+	vfs.FS
+	places chan struct{}
+	slow   atomic.Bool
+}
+
+func (s *slowFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := s.FS.OpenReadWrite(name, c, o...)
+	if err != nil {
+		return nil, err
+	}
+	return slowFile{f, s}, nil
+}
+
+type slowFile struct {
+	vfs.File
+	fs *slowFS
+}
+
+func (f slowFile) ReadAt(p []byte, off int64) (int, error) {
+	if f.fs.slow.Load() {
+		f.fs.places <- struct{}{}
+		time.Sleep(slowTime)
+		<-f.fs.places
+	}
+	return f.File.ReadAt(p, off)
 }
 
 // greedy are disks that are read as fast as the array can.

@@ -324,10 +324,11 @@ func (l *Log) poke() {
 	}
 }
 
-// background serves callbacks that nobody waits for, writes what has become much, prepares segments ahead of
-// their use, and syncs what has waited for a while.
+// background serves callbacks that nobody waits for, writes what has become much, and syncs what
+// has waited for a while.
 func (l *Log) background(every time.Duration) {
 	defer close(l.done)
+	defer close(l.quit)
 	var tick <-chan time.Time
 	if every > 0 {
 		t := time.NewTicker(every)
@@ -355,8 +356,18 @@ func (l *Log) background(every time.Duration) {
 		if closing {
 			return
 		}
-		if every > 0 {
-			l.Prepare()
+	}
+}
+
+// prepareAhead prepares segments ahead of their use: many megabytes to write, which no callback
+// may have to wait for.
+func (l *Log) prepareAhead() {
+	for {
+		l.Prepare()
+		select {
+		case <-l.quit:
+			return
+		case <-l.used:
 		}
 	}
 }
@@ -375,6 +386,7 @@ func (l *Log) Close() error {
 		}
 		<-l.done
 	}
+	l.helper.Wait()
 	l.table.mu.Lock()
 	defer l.table.mu.Unlock()
 	l.files.closeAll()

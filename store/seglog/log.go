@@ -68,8 +68,11 @@ type Log struct {
 	direct  direct // used by who leads
 	copied  sync.Cond
 	kick    chan struct{}
+	used    chan struct{} // a segment was taken
 	closing bool
-	done    chan struct{}
+	done    chan struct{}  // closed when the background has ended
+	quit    chan struct{}  // closed before that
+	helper  sync.WaitGroup // who prepares segments
 	stats   Stats
 	asked   Stats // when fills was asked last
 }
@@ -270,7 +273,7 @@ func (l *Log) roll() error {
 	l.table.use(s, l.seq.Add(1))
 	l.cur, l.off = s, 0
 	select {
-	case l.kick <- struct{}{}: // the background prepares another
+	case l.used <- struct{}{}: // another is prepared meanwhile
 	default:
 	}
 	return nil

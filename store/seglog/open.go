@@ -38,7 +38,7 @@ func Open(opt Options) (*Log, error) {
 	if opt.Handles == 0 {
 		opt.Handles = defaultHandles
 	}
-	l := &Log{opt: opt, next: newBatch(), kick: make(chan struct{}, 1)}
+	l := &Log{opt: opt, next: newBatch(), kick: make(chan struct{}, 1), used: make(chan struct{}, 1)}
 	l.copied.L = &l.mu
 	l.files = handles{fs: opt.FS, path: l.slotPath, max: opt.Handles}
 	l.table.used = map[uint64]*slot{}
@@ -203,11 +203,14 @@ func (l *Log) Start(live map[uint64]uint32, last Pos, every time.Duration) error
 	l.seq.Add(1 + leap(1<<24))
 	l.last = last
 	l.durable.Store(last)
-	l.done = make(chan struct{})
+	l.done, l.quit = make(chan struct{}), make(chan struct{})
 	if every > 0 {
 		l.early = l.opt.Buffer / earlyPart
 	}
 	go l.background(every)
+	if every > 0 {
+		l.helper.Go(l.prepareAhead)
+	}
 	return nil
 }
 

@@ -203,11 +203,18 @@ func (l *Log) prewrite(f vfs.File, fill bool) error {
 		if _, err := f.WriteAt(zeros[:min(step, l.opt.SegmentSize)], off); err != nil {
 			return err
 		}
-		if off == 0 || !fill {
+		if off == 0 || !fill || l.behind() {
 			break
 		}
 	}
 	return f.Sync()
+}
+
+// behind reports that more has been taken of the reserve than a segment in the making puts back:
+// somebody may wait for it.
+func (l *Log) behind() bool {
+	_, free := l.table.counts()
+	return free < l.opt.Reserve
 }
 
 // claim returns a slot for a new segment. Somebody waits: a new one is not filled.

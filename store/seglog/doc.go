@@ -12,7 +12,8 @@
 //	Wait ──► leader: close group, write all pending groups, sync, wake followers
 //
 // Group commit is natural: while one sync runs, whatever arrives forms the next
-// group. The first waiter of a batch leads it on its own goroutine.
+// group. The first waiter of a batch leads it on its own goroutine. Two goroutines are the
+// log's own: one leads for callbacks that nobody waits for, one makes segments ahead of their use.
 //
 // A part of the buffer that filled up without anybody waiting is written by the background,
 // so that a stream of writes does not stand still for the disk. What writers say nobody will read soon

@@ -1,0 +1,82 @@
+package seglog
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// heldFS holds the making of segments, once armed, until it is released.
+type heldFS struct {
+	vfs.FS
+	mu      sync.Mutex
+	armed   bool          // guarded by mu
+	reached chan struct{} // closed when a segment is held
+	release chan struct{}
+}
+
+type heldFile struct {
+	vfs.File
+	fs *heldFS
+}
+
+func (h *heldFS) OpenReadWrite(path string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := h.FS.OpenReadWrite(path, c, o...)
+	if err != nil || !strings.HasSuffix(path, suffix) {
+		return f, err
+	}
+	return &heldFile{f, h}, nil
+}
+
+// Sync is what a segment that was made ends with; the log's own syncs are of data.
+func (f *heldFile) Sync() error {
+	f.fs.mu.Lock()
+	armed := f.fs.armed
+	f.fs.armed = false
+	f.fs.mu.Unlock()
+	if armed {
+		close(f.fs.reached)
+		<-f.fs.release
+	}
+	return f.File.Sync()
+}
+
+// What waits for durability is answered while the next segment is being made.
+func TestNobodyWaitsForAPreparedSegment(t *testing.T) {
+	fs := &heldFS{FS: vfs.NewMem(), reached: make(chan struct{}), release: make(chan struct{})}
+	if err := fs.MkdirAll("log", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Open(Options{FS: fs, Dir: "log", Volume: testVolume, SegmentSize: 256 << 10, Handles: 2, Prewrite: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Start(nil, 0, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	l.Prepare()
+	fs.mu.Lock()
+	fs.armed = true
+	fs.mu.Unlock()
+	var mu sync.Mutex
+	add(t, l, &mu, []byte("takes the segment"), nil, false)
+	<-fs.reached
+	pos, _, _ := add(t, l, &mu, []byte("waits"), nil, false)
+	called := make(chan error, 1)
+	l.OnDurable(pos, func(err error) { called <- err })
+	select {
+	case err := <-called:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("no answer until the segment is made")
+	}
+	close(fs.release)
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/asn1"
 	"io"
 	"log/slog"
 	"os"
@@ -18,10 +17,7 @@ import (
 	"gabion/auth/kerberos"
 	"gabion/auth/kerberos/kdctest"
 	"gabion/conformance/client"
-	"gabion/protocol/krb5"
 	"gabion/protocol/ntstatus"
-	"gabion/protocol/smb2"
-	"gabion/protocol/spnego"
 	"gabion/server/admin"
 )
 
@@ -153,38 +149,10 @@ func keytab(t *testing.T, etype int32) (*kdctest.KDC, string) {
 }
 
 // login opens a session with a ticket.
-func (a *array) login(t *testing.T, ticket kdctest.Ticket) (*client.Session, *ticketAuth, error) {
+func (a *array) login(t *testing.T, ticket kdctest.Ticket) (*client.Session, error) {
 	t.Helper()
-	auth := &ticketAuth{cl: kdctest.Client{Ticket: ticket, Flags: krb5.FlagMutual, Subkey: true}}
-	s, err := a.dial(t).SessionSetup(auth, client.Setup{Each: auth.finish})
-	return s, auth, err
+	return a.dial(t).SessionSetup(kdctest.Negotiate(ticket), client.Setup{})
 }
-
-// ticketAuth shows a ticket in SPNEGO.
-type ticketAuth struct{ cl kdctest.Client }
-
-func (t *ticketAuth) Step([]byte) ([]byte, error) {
-	init := spnego.Init{Mechs: []asn1.ObjectIdentifier{spnego.MSKerberos, spnego.Kerberos}, Token: t.cl.Request(time.Now())}
-	return init.Append(nil), nil
-}
-
-// finish takes the key out of the last response's AP-REP.
-func (t *ticketAuth) finish(r *client.Response) error {
-	var body smb2.SessionSetupResponse
-	if r.Status() != ntstatus.Success {
-		return nil
-	}
-	if err := r.Decode(&body); err != nil {
-		return err
-	}
-	resp, err := spnego.DecodeResp(body.SecurityBuffer)
-	if err == nil {
-		_, err = t.cl.Finish(resp.Token)
-	}
-	return err
-}
-
-func (t *ticketAuth) Key() []byte { return t.cl.Key.Value }
 
 func TestWhoMayLogOnIsChecked(t *testing.T) {
 	for _, tt := range []struct{ flags, says string }{
@@ -216,7 +184,7 @@ func TestNTLMPolicy(t *testing.T) {
 			if !tt.allowed && !strings.Contains(log.String(), "only Kerberos") {
 				t.Errorf("the log does not say what is accepted:\n%s", log.String())
 			}
-			if _, _, err := a.login(t, kdc.Issue(time.Now(), kdctest.Spec{})); err != nil {
+			if _, err := a.login(t, kdc.Issue(time.Now(), kdctest.Spec{})); err != nil {
 				t.Errorf("an account of the domain: %v", err)
 			}
 			bad := good
@@ -236,7 +204,7 @@ func TestRC4IsOffUnlessAsked(t *testing.T) {
 			args = append(args, "--kerberos-rc4")
 		}
 		a, _ := start(t, new(said), args...)
-		if _, _, err := a.login(t, kdc.Issue(time.Now(), kdctest.Spec{})); (err == nil) != on {
+		if _, err := a.login(t, kdc.Issue(time.Now(), kdctest.Spec{})); (err == nil) != on {
 			t.Errorf("rc4 %v: %v", on, err)
 		}
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/asn1"
 	"errors"
 	"strings"
 	"testing"
@@ -12,11 +11,9 @@ import (
 	"gabion/auth/kerberos/kdctest"
 	"gabion/conformance/client"
 	"gabion/protocol/dtyp"
-	"gabion/protocol/krb5"
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/pac"
 	"gabion/protocol/smb2"
-	"gabion/protocol/spnego"
 )
 
 // protectedFile makes a file of the share vms with a DACL.
@@ -66,23 +63,6 @@ func opens(s *client.Session, name string, backup bool) error {
 	return err
 }
 
-// hesitant shows its ticket in the second leg only, as a client does that first asks
-// for the mechanism.
-type hesitant struct {
-	ticketAuth
-	asked bool
-}
-
-func (h *hesitant) Step([]byte) ([]byte, error) {
-	if !h.asked {
-		h.asked = true
-		init := spnego.Init{Mechs: []asn1.ObjectIdentifier{spnego.MSKerberos, spnego.Kerberos}}
-		return init.Append(nil), nil
-	}
-	resp := spnego.Resp{State: spnego.AcceptIncomplete, Token: h.cl.Request(time.Now())}
-	return resp.Append(nil), nil
-}
-
 // A user in a thousand groups, in each of the three places where a PAC has groups: the
 // ticket fits, the last of them counts on a file and for a role, with the ticket in
 // the first leg or the second.
@@ -123,16 +103,17 @@ func TestThousandGroups(t *testing.T) {
 		many := kdctest.Spec{PAC: func(p *pac.PAC) { k.add(&p.Logon) }}
 		for name, tt := range map[string]struct {
 			spec kdctest.Spec
-			legs func(ticketAuth) (client.Authenticator, func(*client.Response) error)
+			late bool
 			in   bool
 		}{
-			"at once":           {many, atOnce, true},
-			"in the second leg": {many, later, true},
-			"without them":      {kdctest.Spec{}, later, false},
+			"at once":           {many, false, true},
+			"in the second leg": {many, true, true},
+			"without them":      {kdctest.Spec{}, true, false},
 		} {
 			ticket := kdc.Issue(time.Now(), tt.spec)
-			legs, each := tt.legs(ticketAuth{cl: kdctest.Client{Ticket: ticket, Flags: krb5.FlagMutual, Subkey: true}})
-			s, err := a.dial(t).SessionSetup(legs, client.Setup{Each: each})
+			legs := kdctest.Negotiate(ticket)
+			legs.Late = tt.late
+			s, err := a.dial(t).SessionSetup(legs, client.Setup{})
 			if err != nil {
 				t.Errorf("%s, %s: a ticket of %d bytes: %v", kind, name, len(ticket.Enc.Cipher), err)
 				continue
@@ -144,13 +125,6 @@ func TestThousandGroups(t *testing.T) {
 			}
 		}
 	}
-}
-
-func atOnce(t ticketAuth) (client.Authenticator, func(*client.Response) error) { return &t, t.finish }
-
-func later(t ticketAuth) (client.Authenticator, func(*client.Response) error) {
-	h := &hesitant{ticketAuth: t}
-	return h, h.finish
 }
 
 // A ticket by resource-based constrained delegation ([MS-SFU] 3.2.5.2.3): the user has
@@ -172,7 +146,7 @@ func TestResourceBasedDelegation(t *testing.T) {
 		p.Logon.ExtraSIDs = []pac.Group{asserted}
 		p.Delegation = &pac.Delegation{Target: "cifs/filesrv", Transited: []string{"HV1$@GABION.TEST"}}
 	}})
-	s, _, err := a.login(t, ticket)
+	s, err := a.login(t, ticket)
 	if err != nil {
 		t.Fatal(err)
 	}

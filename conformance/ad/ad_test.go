@@ -2,7 +2,6 @@ package ad
 
 import (
 	"context"
-	"encoding/asn1"
 	"log/slog"
 	"net"
 	"os"
@@ -22,8 +21,6 @@ import (
 	"gabion/protocol/dtyp"
 	"gabion/protocol/krb5"
 	"gabion/protocol/ntstatus"
-	"gabion/protocol/smb2"
-	"gabion/protocol/spnego"
 	"gabion/server"
 	"gabion/server/audit"
 	"gabion/server/object"
@@ -416,37 +413,9 @@ func (a *array) loginAt(addr string, ticket kdctest.Ticket) *client.Session {
 	if err := c.Negotiate(client.Negotiation{}); err != nil {
 		a.Fatal(err)
 	}
-	t := &ticketAuth{cl: kdctest.Client{Ticket: ticket, Flags: krb5.FlagMutual, Subkey: true}}
-	s, err := c.SessionSetup(t, client.Setup{Each: t.finish})
+	s, err := c.SessionSetup(kdctest.Negotiate(ticket), client.Setup{})
 	if err != nil {
 		a.Fatal(err)
 	}
 	return s
 }
-
-// ticketAuth shows a ticket in SPNEGO.
-type ticketAuth struct{ cl kdctest.Client }
-
-func (t *ticketAuth) Step([]byte) ([]byte, error) {
-	init := spnego.Init{Mechs: []asn1.ObjectIdentifier{spnego.MSKerberos, spnego.Kerberos}, Token: t.cl.Request(time.Now())}
-	return init.Append(nil), nil
-}
-
-// finish takes the key out of the last response's AP-REP.
-func (t *ticketAuth) finish(r *client.Response) error {
-	var body smb2.SessionSetupResponse
-	if r.Status() != ntstatus.Success {
-		return nil
-	}
-	if err := r.Decode(&body); err != nil {
-		return err
-	}
-	resp, err := spnego.DecodeResp(body.SecurityBuffer)
-	if err != nil {
-		return err
-	}
-	_, err = t.cl.Finish(resp.Token)
-	return err
-}
-
-func (t *ticketAuth) Key() []byte { return t.cl.Key.Value }

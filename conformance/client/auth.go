@@ -19,6 +19,11 @@ type Authenticator interface {
 	Key() []byte
 }
 
+// Mutual is an Authenticator that has a use for the server's last token, before Key.
+type Mutual interface {
+	Finish(token []byte) error
+}
+
 // Credentials is what NTLMv2 needs; a zero value logs on anonymously.
 type Credentials struct {
 	User, Domain, Password string

@@ -13,6 +13,7 @@ import (
 	"gabion/protocol/dtyp"
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
+	"gabion/server/servertest"
 )
 
 // peer is a server to try the client on: the one at
@@ -24,7 +25,7 @@ func thePeer(t *testing.T) peer {
 	t.Helper()
 	f := strings.SplitN(os.Getenv("GABION_PEER"), ",", 4)
 	if len(f) != 4 {
-		return peer{gabion(t), "vms", "rig", "Rig-Password-1"}
+		return peer{servertest.Memory(t), servertest.Share, servertest.User, servertest.Password}
 	}
 	return peer{f[0], f[1], f[2], f[3]}
 }

@@ -125,6 +125,11 @@ func (c *Conn) setupStep(s *Session, token []byte, o Setup, preauth *smbcrypto.P
 
 // established derives the keys and checks the last response with them.
 func (c *Conn) established(s *Session, a Authenticator, o Setup, r *Response, body *smb2.SessionSetupResponse, preauth *smbcrypto.Preauth) error {
+	if m, ok := a.(Mutual); ok {
+		if err := m.Finish(body.SecurityBuffer); err != nil {
+			return err
+		}
+	}
 	if o.Existing != nil {
 		s.Flags = body.SessionFlags
 		return nil // keys stay ([MS-SMB2] 3.2.5.3.2)

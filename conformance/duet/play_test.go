@@ -1,9 +1,7 @@
 package duet
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,25 +9,20 @@ import (
 
 	"gabion/conformance/client"
 	"gabion/conformance/rig"
+	"gabion/conformance/transcript"
 	"gabion/protocol/smb2"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the results into the transcripts")
 
 // users are the players.
 var users = map[string]client.Credentials{"A": {User: "ann", Password: "Secret-of-ann-1"}, "B": {User: "bob", Password: "Secret-of-bob-1"}}
 
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
 	var args []string
 	for _, u := range users {
 		args = append(args, "--user", u.User+":"+u.Password)
 	}
 	s := rig.Start(t, args...)
-	for _, file := range files {
+	for _, file := range transcript.Files(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			(&play{t: t, addr: s.Addr, folder: filepath.Base(file)}).run(file)
 		})
@@ -47,10 +40,6 @@ type play struct {
 }
 
 func (p *play) run(file string) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		p.t.Fatal(err)
-	}
 	p.players, p.handles, p.unread = map[string]*client.Tree{}, map[string]*handle{}, map[string][]*client.Response{}
 	defer func() {
 		for _, tree := range p.players {
@@ -64,33 +53,7 @@ func (p *play) run(file string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-	var out []string
-	for i := 0; i < len(lines); {
-		line := lines[i]
-		out = append(out, line)
-		i++
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		var want []string
-		for i < len(lines) && strings.HasPrefix(lines[i], "  ") {
-			want = append(want, strings.TrimSpace(lines[i]))
-			i++
-		}
-		got := strings.Split(p.do(line), "\n")
-		if !slices.Equal(got, want) && !*rewrite {
-			p.t.Errorf("%s:%d: %s\n  %s\nwant\n  %s", file, i, line, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
-		}
-		for _, g := range got {
-			out = append(out, "  "+g)
-		}
-	}
-	if *rewrite {
-		if err := os.WriteFile(file, []byte(strings.Join(out, "\n")+"\n"), 0o644); err != nil {
-			p.t.Fatal(err)
-		}
-	}
+	transcript.Play(p.t, file, p.do)
 }
 
 // do carries out a line and returns the result.
@@ -162,13 +125,6 @@ type handle struct {
 	on     *client.Pending
 	async  uint64
 	end    func() string // what comes of on
-}
-
-func state(text string) (s smb2.LeaseState) {
-	for _, c := range text {
-		s |= map[rune]smb2.LeaseState{'R': smb2.LeaseReadCaching, 'H': smb2.LeaseHandleCaching, 'W': smb2.LeaseWriteCaching}[c]
-	}
-	return s
 }
 
 func (p *play) number(text string) uint64 {

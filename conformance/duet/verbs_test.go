@@ -7,9 +7,9 @@ import (
 	"strings"
 
 	"gabion/conformance/client"
+	"gabion/conformance/transcript"
 	"gabion/protocol/dtyp"
 	"gabion/protocol/fscc"
-	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
 )
 
@@ -19,10 +19,9 @@ type verb struct {
 	run   func(p *play, who string, args []string) string
 }
 
-// verbs: HANDLE names an open of the transcript, REQUEST a request on its way. Flags of open are the
-// disposition (create, open, openif, overwrite; open if none), the access (r, rw, attributes,
-// delete, all), the sharing (alone, share-r, share-rw; with everybody if none), and dir,
-// delete-on-close, lease=RWH, parent=HANDLE (whose lease is the folder's), oplock=II, X or B.
+// verbs: HANDLE names an open of the transcript, REQUEST a request on its way. Flags of open are
+// those of transcript.Flag and lease=RWH, parent=HANDLE (whose lease is the folder's),
+// oplock=II, X or B.
 var verbs map[string]verb
 
 func init() {
@@ -47,18 +46,6 @@ func init() {
 	}
 }
 
-// outcome is a status as text.
-func outcome(err error) string {
-	status, ok := client.Status(err)
-	switch {
-	case !ok:
-		return err.Error()
-	case status == ntstatus.Success:
-		return "ok"
-	}
-	return status.String()
-}
-
 // on runs a verb on the open that one of its arguments names, which must be who's.
 func on(i int, fn func(p *play, f *client.File, args []string) string) func(*play, string, []string) string {
 	return func(p *play, who string, args []string) string {
@@ -74,12 +61,12 @@ func on(i int, fn func(p *play, f *client.File, args []string) string) func(*pla
 func (p *play) begin(h *handle, m smb2.Message) string {
 	var err error
 	if h.on, err = p.player(h.who).Start(m); err != nil {
-		return outcome(err)
+		return transcript.Outcome(err)
 	}
 	r, final, err := h.on.Interim()
 	switch {
 	case err != nil:
-		return outcome(err)
+		return transcript.Outcome(err)
 	case final:
 		return h.end()
 	}
@@ -92,7 +79,7 @@ func (p *play) wait(_ string, args []string) string { return p.handles[args[0]].
 func (p *play) cancel(_ string, args []string) string {
 	h := p.handles[args[0]]
 	if err := h.on.Cancel(h.async); err != nil {
-		return outcome(err)
+		return transcript.Outcome(err)
 	}
 	return h.end()
 }
@@ -101,46 +88,21 @@ func (p *play) start(who string, args []string) string {
 	h := &handle{who: who, path: p.path(args[1])}
 	p.handles[args[0]] = h
 	h.end = func() string { return p.opened(h) }
-	m := client.OpenFile(h.path)
-	m.CreateDisposition, m.DesiredAccess = smb2.DispositionOpen, dtyp.FileGenericRead
+	m := transcript.Open(h.path)
 	lease := smb2.Lease{V2: true}
 	for _, f := range args[2:] {
 		key, value, _ := strings.Cut(f, "=")
 		switch key {
-		case "open", "r":
-		case "create":
-			m.CreateDisposition = smb2.DispositionCreate
-		case "openif":
-			m.CreateDisposition = smb2.DispositionOpenIf
-		case "overwrite":
-			m.CreateDisposition = smb2.DispositionOverwriteIf
-		case "rw":
-			m.DesiredAccess = dtyp.FileGenericRead | dtyp.FileGenericWrite
-		case "delete":
-			m.DesiredAccess = dtyp.Delete | dtyp.FileReadAttributes
-		case "attributes":
-			m.DesiredAccess = dtyp.FileReadAttributes
-		case "all":
-			m.DesiredAccess = dtyp.FileAllAccess
-		case "alone":
-			m.ShareAccess = 0
-		case "share-r":
-			m.ShareAccess = smb2.ShareRead
-		case "share-rw":
-			m.ShareAccess = smb2.ShareRead | smb2.ShareWrite
-		case "dir":
-			m.CreateOptions = smb2.OptionDirectoryFile
-		case "delete-on-close":
-			m.CreateOptions |= smb2.OptionDeleteOnClose
-			m.DesiredAccess |= dtyp.Delete
 		case "lease":
-			h.leased, lease.State = true, state(value)
+			h.leased, lease.State = true, transcript.LeaseState(value)
 		case "parent":
 			lease.Flags, lease.ParentLeaseKey = smb2.LeaseFlagParentLeaseKeySet, p.handles[value].key
 		case "oplock":
 			m.RequestedOplockLevel = map[string]smb2.OplockLevel{"II": smb2.OplockLevelII, "X": smb2.OplockLevelExclusive, "B": smb2.OplockLevelBatch}[value]
 		default:
-			return "what is " + f + "?"
+			if !transcript.Flag(m, f) {
+				return "what is " + f + "?"
+			}
 		}
 	}
 	if h.leased {
@@ -166,10 +128,10 @@ func (p *play) leaseKey(h *handle) smb2.LeaseKey {
 func (p *play) opened(h *handle) string {
 	f, err := h.on.File()
 	if err != nil {
-		return outcome(err)
+		return transcript.Outcome(err)
 	}
 	h.file = f
-	text := map[smb2.CreateAction]string{smb2.ActionOpened: "opened", smb2.ActionCreated: "created", smb2.ActionOverwritten: "overwritten"}[f.Response.CreateAction]
+	text := transcript.Action(f.Response.CreateAction)
 	if l, ok := f.Lease(); ok {
 		text += " lease=" + l.State.String()
 	} else if f.Response.OplockLevel != smb2.OplockLevelNone {
@@ -196,12 +158,12 @@ func (p *play) lock(f *client.File, args []string) string {
 	}
 	h := &handle{who: p.handles[args[1]].who}
 	p.handles[args[0]] = h
-	h.end = func() string { return outcome(h.on.Done()) }
+	h.end = func() string { return transcript.Outcome(h.on.Done()) }
 	return p.begin(h, &smb2.LockRequest{FileID: f.ID, Locks: []smb2.LockElement{l}})
 }
 
 func (p *play) unlock(f *client.File, args []string) string {
-	return outcome(f.Lock(smb2.LockElement{Offset: p.number(args[1]), Length: p.number(args[2]), Flags: smb2.LockFlagUnlock}))
+	return transcript.Outcome(f.Lock(smb2.LockElement{Offset: p.number(args[1]), Length: p.number(args[2]), Flags: smb2.LockFlagUnlock}))
 }
 
 func (p *play) watch(f *client.File, args []string) string {
@@ -226,7 +188,7 @@ var actions = map[uint32]string{1: "added", 2: "removed", 3: "modified", 4: "ren
 func changes(on *client.Pending) string {
 	b, err := on.Changes()
 	if err != nil {
-		return outcome(err)
+		return transcript.Outcome(err)
 	}
 	list, err := fscc.DecodeNotify(b)
 	if err != nil {
@@ -273,38 +235,38 @@ func (p *play) broken(who string, args []string) string {
 func (p *play) ack(who string, args []string) string {
 	h := p.handles[args[0]]
 	if h.leased {
-		_, err := p.player(who).AcknowledgeLease(h.key, state(args[1]))
-		return outcome(err)
+		_, err := p.player(who).AcknowledgeLease(h.key, transcript.LeaseState(args[1]))
+		return transcript.Outcome(err)
 	}
 	if h.file == nil {
 		return "no such open"
 	}
 	_, err := h.file.AcknowledgeOplock(map[string]smb2.OplockLevel{"II": smb2.OplockLevelII}[args[1]])
-	return outcome(err)
+	return transcript.Outcome(err)
 }
 
 func (p *play) close(f *client.File, args []string) string {
 	p.handles[args[0]].file = nil
-	return outcome(f.Close())
+	return transcript.Outcome(f.Close())
 }
 
 func (p *play) read(f *client.File, args []string) string {
 	b := make([]byte, p.number(args[2]))
 	n, err := f.ReadAt(b, int64(p.number(args[1])))
 	if err != nil && err != io.EOF {
-		return outcome(err)
+		return transcript.Outcome(err)
 	}
 	return fmt.Sprintf("%q", b[:n])
 }
 
 func (p *play) write(f *client.File, args []string) string {
 	_, err := f.WriteAt([]byte(args[2]), int64(p.number(args[1])))
-	return outcome(err)
+	return transcript.Outcome(err)
 }
 
 func (p *play) size(f *client.File, args []string) string {
 	x := fscc.EndOfFileInformation{EndOfFile: int64(p.number(args[1]))}
-	return outcome(f.SetInfo(smb2.InfoFile, uint8(fscc.FileEndOfFileInformation), 0, x.Append(nil)))
+	return transcript.Outcome(f.SetInfo(smb2.InfoFile, uint8(fscc.FileEndOfFileInformation), 0, x.Append(nil)))
 }
 
 func (p *play) rename(_ *client.File, args []string) string {
@@ -325,7 +287,7 @@ func (p *play) set(args []string, class fscc.FileInformationClass, buffer []byte
 	of := p.handles[args[1]]
 	h := &handle{who: of.who}
 	p.handles[args[0]] = h
-	h.end = func() string { return outcome(h.on.Done()) }
+	h.end = func() string { return transcript.Outcome(h.on.Done()) }
 	return p.begin(h, &smb2.SetInfoRequest{InfoType: smb2.InfoFile, FileInfoClass: uint8(class), FileID: of.file.ID, Buffer: buffer})
 }
 
@@ -341,5 +303,5 @@ func (p *play) leave(who string, _ []string) string {
 func (p *play) logoff(who string, _ []string) string {
 	err := p.player(who).Session.Logoff()
 	delete(p.players, who)
-	return outcome(err)
+	return transcript.Outcome(err)
 }

@@ -1,52 +1,13 @@
 package hostile_test
 
 import (
-	"net"
 	"runtime"
 	"testing"
 	"time"
 
-	"gabion/auth"
 	"gabion/conformance/hostile"
-	"gabion/protocol/ntstatus"
-	"gabion/server"
-	"gabion/server/object"
-	"gabion/store/memvol"
+	"gabion/server/servertest"
 )
-
-// gabion serves one share "vms" from memory in this process and returns its address.
-func gabion(t *testing.T) string {
-	t.Helper()
-	volume := memvol.New(memvol.Options{})
-	users, err := auth.OpenUsers(volume, make([]byte, 32))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := users.Add("rig", "Rig-Password-1", "Administrators"); err != nil {
-		t.Fatal(err)
-	}
-	srv, err := server.New(server.Config{
-		Name: "GABION", Auth: server.Accepting(auth.NewAcceptor(&auth.NTLM{Users: users, Name: "GABION"})),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { srv.Close() })
-	objects := object.New(object.Config{Breaker: srv.Breaker()})
-	tree, status := objects.Mount(volume).Tree("", object.TreeOptions{})
-	if status != ntstatus.Success {
-		t.Fatal(status)
-	}
-	if err := srv.AddShare(&server.Share{Name: "vms", Tree: tree}); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go srv.Serve(l)
-	return l.Addr().String()
-}
 
 // held is what the process holds: goroutines and bytes.
 func held() (int, uint64) {
@@ -59,7 +20,7 @@ func held() (int, uint64) {
 // TestGabion holds the server, over a volume in memory, to every row; afterwards the process
 // holds what it held before.
 func TestGabion(t *testing.T) {
-	target := hostile.Target{Addr: gabion(t), Share: "vms", User: "rig", Password: "Rig-Password-1"}
+	target := hostile.Target{Addr: servertest.Memory(t), Share: servertest.Share, User: servertest.User, Password: servertest.Password}
 	if err := target.Alive(); err != nil { // what a first client costs is not the suite's
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package hyperv
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,24 +13,19 @@ import (
 
 	"gabion/conformance/ad"
 	"gabion/conformance/client"
+	"gabion/conformance/transcript"
 	"gabion/protocol/smb2"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the results into the transcripts")
 
 func TestMain(m *testing.M) { ad.Main(m) }
 
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
 	rounds, _ := strconv.Atoi(os.Getenv("GABION_HYPERV_ROUNDS"))
 	w := newWorld(t, ownDomain(t))
 	stop := w.load()
 	began := time.Now()
 	for round := range max(1, rounds) {
-		for _, file := range files {
+		for _, file := range transcript.Files(t) {
 			t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 				(&play{world: w, t: t, folder: fmt.Sprintf("%d-%s", round, filepath.Base(file))}).run(file)
 			})
@@ -68,10 +62,6 @@ type play struct {
 }
 
 func (p *play) run(file string) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		p.t.Fatal(err)
-	}
 	p.hosts, p.handles, p.tags = map[string]*client.Tree{}, map[string]*handle{}, map[string]bool{}
 	p.seen = map[string]chan smb2.LeaseBreakNotification{}
 	defer func() {
@@ -84,33 +74,9 @@ func (p *play) run(file string) {
 	} else if err := f.Close(); err != nil {
 		p.t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimRight(string(text), "\n"), "\n")
-	var out []string
-	for i := 0; i < len(lines); {
-		line := lines[i]
-		out = append(out, line)
-		i++
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		var want []string
-		for i < len(lines) && strings.HasPrefix(lines[i], "  ") {
-			want = append(want, strings.TrimSpace(lines[i]))
-			i++
-		}
-		got := strings.Split(p.domain.ours.Replace(p.do(p.domain.theirs.Replace(line))), "\n")
-		if strings.Join(got, "\n") != strings.Join(want, "\n") && !*rewrite {
-			p.t.Errorf("%s:%d: %s\n  %s\nwant\n  %s", file, i, line, strings.Join(got, "\n  "), strings.Join(want, "\n  "))
-		}
-		for _, g := range got {
-			out = append(out, "  "+g)
-		}
-	}
-	if *rewrite {
-		if err := os.WriteFile(file, []byte(strings.Join(out, "\n")+"\n"), 0o644); err != nil {
-			p.t.Fatal(err)
-		}
-	}
+	transcript.Play(p.t, file, func(line string) string {
+		return p.domain.ours.Replace(p.do(p.domain.theirs.Replace(line)))
+	})
 }
 
 // do carries out a line and returns the result.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gabion/conformance/client"
+	"gabion/conformance/transcript"
 	"gabion/protocol/dtyp"
 	"gabion/protocol/fscc"
 	"gabion/protocol/ntstatus"
@@ -24,10 +25,8 @@ type verb struct {
 	run   func(p *play, who string, args []string) string
 }
 
-// verbs: HANDLE names a handle of the transcript. Flags of open are the disposition (create,
-// open, openif, overwriteif; open if none), the access (r, rw, all, attributes, acl, delete), the
-// sharing (alone, share-r, share-rw; with everybody if none), and dir, unbuffered, backup,
-// delete-on-close, persistent, lease=RWH, app=VERSION.
+// verbs: HANDLE names a handle of the transcript. Flags of open are those of transcript.Flag and
+// persistent, lease=RWH, app=VERSION.
 var verbs map[string]verb
 
 func init() {
@@ -74,18 +73,6 @@ type handle struct {
 	began   time.Time
 }
 
-// outcome is a status as text.
-func outcome(err error) string {
-	status, ok := client.Status(err)
-	switch {
-	case !ok:
-		return err.Error()
-	case status == ntstatus.Success:
-		return "ok"
-	}
-	return status.String()
-}
-
 // onFile runs a verb on the handle that its first argument names, which must be who's.
 func onFile(fn func(p *play, h *handle, args []string) (string, error)) func(*play, string, []string) string {
 	return func(p *play, who string, args []string) string {
@@ -95,7 +82,7 @@ func onFile(fn func(p *play, h *handle, args []string) (string, error)) func(*pl
 		}
 		text, err := fn(p, h, args[1:])
 		if err != nil || text == "" {
-			return outcome(err)
+			return transcript.Outcome(err)
 		}
 		return text
 	}
@@ -110,62 +97,30 @@ func (p *play) mkdir(who string, args []string) string {
 	if err == nil {
 		err = f.Close()
 	}
-	return outcome(err)
+	return transcript.Outcome(err)
 }
 
 // request makes the CREATE of open.
 func (p *play) request(h *handle, flags []string) (*smb2.CreateRequest, string) {
-	m := client.OpenFile(h.path)
-	m.CreateDisposition, m.DesiredAccess = smb2.DispositionOpen, dtyp.FileGenericRead
+	m := transcript.Open(h.path)
 	version := ""
 	for _, f := range flags {
 		key, value, _ := strings.Cut(f, "=")
 		switch key {
-		case "create":
-			m.CreateDisposition = smb2.DispositionCreate
-		case "open":
-		case "openif":
-			m.CreateDisposition = smb2.DispositionOpenIf
-		case "overwriteif":
-			m.CreateDisposition = smb2.DispositionOverwriteIf
-		case "r":
-		case "rw":
-			m.DesiredAccess = dtyp.FileGenericRead | dtyp.FileGenericWrite
-		case "all":
-			m.DesiredAccess = dtyp.FileAllAccess
-		case "attributes":
-			m.DesiredAccess = dtyp.FileReadAttributes
-		case "acl":
-			m.DesiredAccess = dtyp.ReadControl | dtyp.WriteDAC
-		case "delete":
-			m.DesiredAccess = dtyp.Delete | dtyp.FileReadAttributes
-		case "alone":
-			m.ShareAccess = 0
-		case "share-r":
-			m.ShareAccess = smb2.ShareRead
-		case "share-rw":
-			m.ShareAccess = smb2.ShareRead | smb2.ShareWrite
-		case "dir":
-			m.CreateOptions = m.CreateOptions&^smb2.OptionNonDirectoryFile | smb2.OptionDirectoryFile
-		case "unbuffered":
-			m.CreateOptions |= smb2.OptionNoIntermediateBuffering
-		case "backup":
-			m.CreateOptions |= smb2.OptionOpenForBackupIntent
-		case "delete-on-close":
-			m.CreateOptions |= smb2.OptionDeleteOnClose
-			m.DesiredAccess |= dtyp.Delete
 		case "persistent":
 			h.guid = dtyp.NewGUID()
 			m = client.WithContext(m, smb2.ContextDurableRequestV2,
 				&smb2.DurableRequestV2{CreateGUID: h.guid, Flags: smb2.DurableFlagPersistent})
 		case "lease":
 			l := p.leaseOf(h)
-			l.State = leaseState(value)
+			l.State = transcript.LeaseState(value)
 			m = client.WithLease(m, *l)
 		case "app":
 			version = value
 		default:
-			return nil, f
+			if !transcript.Flag(m, f) {
+				return nil, f
+			}
 		}
 	}
 	if version != "" {
@@ -189,13 +144,6 @@ func (p *play) leaseOf(h *handle) *smb2.Lease {
 	return h.lease
 }
 
-func leaseState(text string) (s smb2.LeaseState) {
-	for _, c := range text {
-		s |= map[rune]smb2.LeaseState{'R': smb2.LeaseReadCaching, 'H': smb2.LeaseHandleCaching, 'W': smb2.LeaseWriteCaching}[c]
-	}
-	return s
-}
-
 func (p *play) start(who string, args []string) string {
 	h := &handle{who: who, path: p.path(args[1])}
 	p.handles[args[0]] = h
@@ -206,12 +154,12 @@ func (p *play) start(who string, args []string) string {
 	var err error
 	h.began = time.Now()
 	if h.started, err = p.host(who).Start(m); err != nil {
-		return outcome(err)
+		return transcript.Outcome(err)
 	}
 	_, final, err := h.started.Interim()
 	switch {
 	case err != nil:
-		return outcome(err)
+		return transcript.Outcome(err)
 	case final:
 		return p.opened(h)
 	}
@@ -223,10 +171,10 @@ func (p *play) opened(h *handle) string {
 	f, err := h.started.File()
 	h.started = nil
 	if err != nil {
-		return outcome(err)
+		return transcript.Outcome(err)
 	}
 	h.file = f
-	text := map[smb2.CreateAction]string{smb2.ActionOpened: "opened", smb2.ActionCreated: "created", smb2.ActionOverwritten: "overwritten"}[f.Response.CreateAction]
+	text := transcript.Action(f.Response.CreateAction)
 	if l, ok := f.Lease(); ok {
 		h.lease.State, h.lease.Epoch = l.State, l.Epoch
 		text += " lease=" + l.State.String()
@@ -494,7 +442,7 @@ func (p *play) list(who string, args []string) string {
 	m.CreateDisposition, m.DesiredAccess = smb2.DispositionOpen, dtyp.FileGenericRead
 	f, err := p.host(who).Create(m)
 	if err != nil {
-		return outcome(err)
+		return transcript.Outcome(err)
 	}
 	defer f.Close()
 	var names []string
@@ -504,7 +452,7 @@ func (p *play) list(who string, args []string) string {
 			break
 		}
 		if err != nil {
-			return outcome(err)
+			return transcript.Outcome(err)
 		}
 		for {
 			next, n := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[8:])
@@ -558,10 +506,10 @@ func (p *play) ack(who string, args []string) string {
 		return "no such lease"
 	}
 	began := time.Now()
-	out, err := p.host(who).AcknowledgeLease(h.lease.Key, leaseState(strings.TrimPrefix(args[1], "none")))
+	out, err := p.host(who).AcknowledgeLease(h.lease.Key, transcript.LeaseState(strings.TrimPrefix(args[1], "none")))
 	p.took("acknowledgement", began)
 	if err != nil {
-		return outcome(err)
+		return transcript.Outcome(err)
 	}
 	h.lease.State = out.LeaseState
 	return "lease=" + out.LeaseState.String()
@@ -572,7 +520,7 @@ func (p *play) lose(who string, _ []string) string {
 	old.Session.Conn.Close()
 	tree, err := p.dial(who, old.Session.ID)
 	if err != nil {
-		return outcome(err)
+		return transcript.Outcome(err)
 	}
 	p.connected(who, tree)
 	return "connected anew"
@@ -592,7 +540,7 @@ func (p *play) reclaim(who string, args []string) string {
 	var err error
 	h.began = time.Now()
 	if h.started, err = p.host(who).Start(m); err != nil {
-		return outcome(err)
+		return transcript.Outcome(err)
 	}
 	defer p.took("reclaim", h.began)
 	return p.opened(h)

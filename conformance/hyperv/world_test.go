@@ -1,7 +1,6 @@
 package hyperv
 
 import (
-	"encoding/asn1"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -15,10 +14,7 @@ import (
 	"gabion/conformance/client"
 	"gabion/conformance/rig"
 	"gabion/protocol/dtyp"
-	"gabion/protocol/krb5"
-	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
-	"gabion/protocol/spnego"
 )
 
 // hostGroup and backupGroup are the domain's groups "Hyper-V Hosts" and that of backup products.
@@ -69,40 +65,12 @@ func (w *world) dial(name string, previous uint64) (*client.Tree, error) {
 	if err := c.Negotiate(client.Negotiation{ClientGUID: dtyp.GUID{0: byte(who.rid), 1: byte(who.rid >> 8)}}); err != nil {
 		return nil, err
 	}
-	a := &ticketAuth{cl: kdctest.Client{Ticket: w.domain.ticket(name), Flags: krb5.FlagMutual, Subkey: true}}
-	s, err := c.SessionSetup(a, client.Setup{Each: a.finish, PreviousSessionID: previous})
+	s, err := c.SessionSetup(kdctest.Negotiate(w.domain.ticket(name)), client.Setup{PreviousSessionID: previous})
 	if err != nil {
 		return nil, err
 	}
 	return s.Connect("vms")
 }
-
-// ticketAuth shows a ticket in SPNEGO.
-type ticketAuth struct{ cl kdctest.Client }
-
-func (t *ticketAuth) Step([]byte) ([]byte, error) {
-	init := spnego.Init{Mechs: []asn1.ObjectIdentifier{spnego.MSKerberos, spnego.Kerberos}, Token: t.cl.Request(time.Now())}
-	return init.Append(nil), nil
-}
-
-// finish takes the key out of the last response's AP-REP.
-func (t *ticketAuth) finish(r *client.Response) error {
-	var body smb2.SessionSetupResponse
-	if r.Status() != ntstatus.Success {
-		return nil
-	}
-	if err := r.Decode(&body); err != nil {
-		return err
-	}
-	resp, err := spnego.DecodeResp(body.SecurityBuffer)
-	if err != nil {
-		return err
-	}
-	_, err = t.cl.Finish(resp.Token)
-	return err
-}
-
-func (t *ticketAuth) Key() []byte { return t.cl.Key.Value }
 
 // load keeps eight disks busy until stop is called: 4 KiB to 64 KiB, two reads for a write,
 // four at a time on each.

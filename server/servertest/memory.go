@@ -1,4 +1,4 @@
-package client_test
+package servertest
 
 import (
 	"net"
@@ -11,15 +11,22 @@ import (
 	"gabion/store/memvol"
 )
 
-// gabion serves one share "vms" from memory in this process and returns its address.
-func gabion(t *testing.T) string {
+// The share of Memory, and who may use it.
+const (
+	Share    = "vms"
+	User     = "rig"
+	Password = "Rig-Password-1"
+)
+
+// Memory serves one share until the test ends, and returns the address.
+func Memory(t testing.TB) string {
 	t.Helper()
 	volume := memvol.New(memvol.Options{})
 	users, err := auth.OpenUsers(volume, make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := users.Add("rig", "Rig-Password-1", "Administrators"); err != nil {
+	if _, err := users.Add(User, Password, "Administrators"); err != nil {
 		t.Fatal(err)
 	}
 	srv, err := server.New(server.Config{
@@ -34,7 +41,7 @@ func gabion(t *testing.T) string {
 	if status != ntstatus.Success {
 		t.Fatal(status)
 	}
-	if err := srv.AddShare(&server.Share{Name: "vms", Tree: tree}); err != nil {
+	if err := srv.AddShare(&server.Share{Name: Share, Tree: tree}); err != nil {
 		t.Fatal(err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -124,7 +124,7 @@ func (b breaker) BreakLease(l object.LeaseBreak) {
 func (s *Server) giveUpLease(l object.LeaseBreak) {
 	for _, share := range s.Shares() {
 		if !share.IsPipe() {
-			share.Tree.FS().AbandonLease(l.Client, l.Key, l.New)
+			share.Tree.FS().AbandonLease(l.Client, l.Key)
 			return
 		}
 	}

@@ -101,6 +101,56 @@ func TestConflictWithDisconnected(t *testing.T) {
 	}
 }
 
+// TestUnreachable: a client that is going cannot be told of a break any more, while its opens
+// are not disconnected yet. What becomes of them, and so what the next one gets, is the
+// same as if they had been.
+func TestUnreachable(t *testing.T) {
+	for _, tt := range []struct {
+		kind   DurableKind
+		held   string
+		opts   []option
+		there  bool // the open whose client cannot be told
+		status ntstatus.Status
+		lease  string // the next one's
+	}{
+		{NotDurable, "RWH", nil, false, ntstatus.Success, "RWH"},
+		{DurableV1, "RWH", nil, false, ntstatus.Success, "RWH"},
+		{DurableV2, "RWH", nil, false, ntstatus.Success, "RWH"},
+		{DurableV2, "RH", []option{share(0)}, false, ntstatus.Success, "RWH"},
+		{Resilient, "RWH", nil, true, ntstatus.Success, "RH"},
+		{Resilient, "RWH", []option{share(0)}, true, ntstatus.SharingViolation, ""},
+	} {
+		for _, disconnected := range []bool{true, false} {
+			bubble(t, func(t *testing.T, w *world) {
+				o := durably(w.create("f", client("c1"), leased("k1", tt.held)), tt.kind)
+				if disconnected {
+					o.Disconnect()
+				}
+				out := w.try("f", append([]option{client("c2"), leased("k2", "RWH"), disposition(dispOpen)}, tt.opts...)...)
+				synctest.Wait()
+				if !disconnected {
+					if out.finished() {
+						t.Fatalf("%v %s: no break", tt.kind, tt.held)
+					}
+					w.fs.AbandonLease(key("c1"), key("k1"))
+					synctest.Wait()
+					if o.Disconnect() != tt.there {
+						t.Errorf("%v %s: kept %v", tt.kind, tt.held, !tt.there)
+					}
+				}
+				if !out.finished() || out.Status != tt.status {
+					t.Fatalf("%v %s, disconnected first: %v: %v, want %v", tt.kind, tt.held, disconnected, out.Status, tt.status)
+				}
+				if tt.status == ntstatus.Success {
+					if l, _ := out.Open.Lease(); l.State != letters(tt.lease) {
+						t.Errorf("%v %s, disconnected first: %v: the next one gets %v, want %s", tt.kind, tt.held, disconnected, l.State, tt.lease)
+					}
+				}
+			})
+		}
+	}
+}
+
 func TestDisconnectedDeleteOnClose(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		o := durably(w.create("f", oplock(OplockBatch), options(optDeleteOnClose), share(0)), DurableV1)

@@ -17,14 +17,15 @@ type notice struct {
 	session uint64
 	sealer  *session // set: it is encrypted
 	message body
-	lost    func() // called once if nothing can carry it
+	over    func() bool // nobody has to be told any more
+	lost    func()      // called once if nothing can carry it
 }
 
 // oplockBreak sends an oplock break notification for an open on a channel of its
 // session [MS-SMB2] 3.3.4.6. It calls lost if no connection takes it.
 func (o *open) oplockBreak(level smb2.OplockLevel, lost func()) {
 	n := &notice{server: o.conn.server, route: o.breakRoute, session: o.session.id, sealer: o.session.breakSealer(o),
-		message: &smb2.OplockBreak{OplockLevel: level, FileID: o.id}, lost: lost}
+		message: &smb2.OplockBreak{OplockLevel: level, FileID: o.id}, over: o.hasEnded, lost: lost}
 	n.send()
 }
 
@@ -49,9 +50,9 @@ func (s *session) breakSealer(o *open) *session {
 }
 
 // leaseBreak sends a lease break notification on any connection of a client
-// [MS-SMB2] 3.3.4.7. It calls lost if none takes it.
-func (s *Server) leaseBreak(client clientID, message *smb2.LeaseBreakNotification, lost func()) {
-	n := &notice{server: s, route: func() []*conn { return s.connsOf(client) }, message: message, lost: lost}
+// [MS-SMB2] 3.3.4.7. It calls lost if none takes it, unless the break is over by then.
+func (s *Server) leaseBreak(client clientID, message *smb2.LeaseBreakNotification, over func() bool, lost func()) {
+	n := &notice{server: s, route: func() []*conn { return s.connsOf(client) }, message: message, over: over, lost: lost}
 	n.send()
 }
 
@@ -91,7 +92,9 @@ func (n *notice) check(c *conn, end uint64) {
 	}
 	c.fail("a break notification was not acknowledged by the client's transport")
 	c.out.close()
-	n.send()
+	if !n.over() {
+		n.send()
+	}
 }
 
 // How long a notice may stay unacknowledged.
@@ -106,29 +109,29 @@ func (c *conn) patience(others bool) time.Duration {
 	if !others {
 		return maxPatience
 	}
-	info := c.out.transport()
+	info, _ := c.out.transport()
 	if info == nil {
 		return minPatience
 	}
 	return min(max(6*time.Duration(info.Rto)*time.Microsecond, minPatience), maxPatience)
 }
 
-// delivered reports whether the client's transport has acknowledged what was sent up to
-// a position of the stream.
+// delivered reports whether the client's transport is known to have acknowledged what was sent
+// up to a position of the stream. Of a connection that is closed nobody knows any more.
 func (c *conn) delivered(end uint64) bool {
 	if deaf := c.deaf.Load(); deaf > 0 && end > deaf {
 		return false
 	}
-	info := c.out.transport()
-	return info == nil || info.Bytes_acked >= end
+	info, open := c.out.transport()
+	return open && (info == nil || info.Bytes_acked >= end)
 }
 
-// transport is what TCP knows about the connection; nil if it runs on something else.
-func (o *outgoing) transport() *unix.TCPInfo {
+// transport is what TCP knows about the connection; nil if it is closed, or runs on
+// something else.
+func (o *outgoing) transport() (info *unix.TCPInfo, open bool) {
 	if o.raw == nil {
-		return nil
+		return nil, true
 	}
-	var info *unix.TCPInfo
-	o.raw.Control(func(fd uintptr) { info, _ = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
-	return info
+	err := o.raw.Control(func(fd uintptr) { info, _ = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
+	return info, err == nil
 }

@@ -378,3 +378,16 @@ func TestPipeNames(t *testing.T) {
 		expect(t, name, p.do(smb2.CommandCreate, createOf(name), nil), want)
 	}
 }
+
+// What was queued for a client whose connection is closed may never have come to it: a break
+// notification has to go out on another.
+func TestClosedConnectionDeliveredNothing(t *testing.T) {
+	s, addr := startServer(t, nil)
+	p := connect(t, addr, Dialect311, "bob")
+	c := s.allConns()[0]
+	p.do(smb2.CommandEcho, echoBody(), &smb2.Empty{})
+	c.net.Close()
+	if c.delivered(c.out.position() + 1) {
+		t.Error("a closed connection delivered what came after")
+	}
+}

@@ -113,21 +113,29 @@ func (b breaker) BreakLease(l object.LeaseBreak) {
 	if l.AckRequired {
 		n.Flags = smb2.NotifyBreakLeaseAckRequired
 	}
-	b.server.leaseBreak(l.Client, &n, func() {
+	over := func() bool {
+		fs := b.server.fs()
+		return fs == nil || l.AckRequired && !fs.LeaseBreaking(l.Client, l.Key)
+	}
+	b.server.leaseBreak(l.Client, &n, over, func() {
 		if l.AckRequired {
-			b.server.pool.submit(taskFunc(func() { b.server.giveUpLease(l) }))
+			b.server.pool.submit(taskFunc(func() {
+				if fs := b.server.fs(); fs != nil {
+					fs.AbandonLease(l.Client, l.Key)
+				}
+			}))
 		}
 	})
 }
 
-// giveUpLease ends a break for a client that cannot be told.
-func (s *Server) giveUpLease(l object.LeaseBreak) {
+// fs is the object store that all shares show parts of; nil without shares.
+func (s *Server) fs() *object.FS {
 	for _, share := range s.Shares() {
 		if !share.IsPipe() {
-			share.Tree.FS().AbandonLease(l.Client, l.Key)
-			return
+			return share.Tree.FS()
 		}
 	}
+	return nil
 }
 
 // Changed implements object.Breaker.

@@ -5,25 +5,28 @@ import "gabion/protocol/dtyp"
 // AbandonLease is what becomes of a breaking lease whose client cannot be told
 // ([MS-SMB2] 3.3.4.7): its opens are closed, except those that survive more than that. For
 // what is left the break ends with nothing held, unless a persistent open is among it: then
-// it waits for the client's return.
+// it waits for the client's return, who is told then.
 //
 // Deviation: durable opens are closed also where the lease would keep H. A break comes on
 // the way of a disconnect here, and what is left must not depend on which is first: a
 // disconnected open is closed instead of broken, and a disconnect during a break keeps none.
 func (fs *FS) AbandonLease(client, key dtyp.GUID) {
-	fs.leaseMu.Lock()
-	g := fs.leases[leaseID{client, key}]
-	fs.leaseMu.Unlock()
+	g := fs.lease(client, key)
 	if g == nil {
 		return
 	}
 	var lost []*Open
 	left, persistent := false, false
 	g.stream.file.mu.Lock()
+	if !g.state.Breaking {
+		g.stream.file.mu.Unlock()
+		return
+	}
 	for _, o := range g.opens {
 		switch kind := o.durable.Kind; {
 		case kind == Persistent:
 			persistent = true
+			g.unsent = breakNotice{Send: true, From: g.state.Held, To: g.state.To, Ack: true}
 		case kind == Resilient:
 			left = true
 		default:
@@ -37,4 +40,21 @@ func (fs *FS) AbandonLease(client, key dtyp.GUID) {
 	if left && !persistent {
 		fs.AcknowledgeLease(client, key, 0)
 	}
+}
+
+// LeaseBreaking reports whether a lease waits for its client to acknowledge a break.
+func (fs *FS) LeaseBreaking(client, key dtyp.GUID) bool {
+	g := fs.lease(client, key)
+	if g == nil {
+		return false
+	}
+	g.stream.file.mu.Lock()
+	defer g.stream.file.mu.Unlock()
+	return g.state.Breaking
+}
+
+func (fs *FS) lease(client, key dtyp.GUID) *grant {
+	fs.leaseMu.Lock()
+	defer fs.leaseMu.Unlock()
+	return fs.leases[leaseID{client, key}]
 }

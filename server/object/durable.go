@@ -75,6 +75,9 @@ func (o *Open) Disconnect() (kept bool) {
 		return false
 	}
 	o.away = true
+	if g := o.grantOf(); g != nil && g.unsent.Send && !g.connected() {
+		g.stopTimer()
+	}
 	o.startScavenger()
 	f.mu.Unlock()
 	return true

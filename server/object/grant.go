@@ -145,6 +145,7 @@ func (g *grant) set(next breakState, n breakNotice, l *later) {
 		g.send(n, l)
 	}
 	if was.Breaking && !next.Breaking {
+		g.unsent = breakNotice{}
 		g.stopTimer()
 		g.stream.file.wake(l)
 	}

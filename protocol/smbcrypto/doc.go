@@ -25,10 +25,6 @@
 // without it copies. Encryption keys belong to a session: its channels share the
 // Sealer, whose nonces are drawn from one counter and never repeat.
 //
-// On processors with AVX-512, VAES and VPCLMULQDQ GCM and GMAC of messages from 2 KiB on are
-// computed sixteen blocks at a time by assembly of this package, for two fifths of the time
-// that the standard library needs; tests hold the two to each other.
-//
 // # Concurrency and allocation
 //
 // Signer and Sealer are immutable but for the nonce counter, and safe for concurrent

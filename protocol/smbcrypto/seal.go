@@ -57,7 +57,7 @@ func NewSealer(c smb2.Cipher, key []byte) (*Sealer, error) {
 		s.block = block
 		return s, nil
 	}
-	s.gcm, err = newGCM(key, block)
+	s.gcm, err = cipher.NewGCM(block)
 	return s, err
 }
 

@@ -47,7 +47,7 @@ func NewSigner(algorithm smb2.SigningAlgorithm, key [16]byte) (*Signer, error) {
 	case smb2.SigningAESCMAC:
 		s.cmac = newCMAC(block)
 	case smb2.SigningAESGMAC:
-		s.gmac, err = newGCM(key[:], block)
+		s.gmac, err = cipher.NewGCM(block)
 	default:
 		err = errors.New("smbcrypto: unknown signing algorithm")
 	}

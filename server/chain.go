@@ -109,7 +109,13 @@ func (ch *chain) run(onReader bool) {
 		}
 		if !ch.begun {
 			if ch.rest == nil {
-				ch.send()
+				if b := ch.take(); b != nil {
+					if onReader {
+						ch.conn.out.add(b)
+					} else {
+						ch.conn.out.addNow(b)
+					}
+				}
 				ch.free()
 				return
 			}

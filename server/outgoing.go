@@ -10,8 +10,9 @@ import (
 )
 
 // outgoing is a connection's queue of messages to be sent. Whoever finds it idle
-// writes; two never do at once. The reader writes what its batch produced itself, as
-// long as the socket takes it at once; all else is left to the writer goroutine.
+// writes; two never do at once. The reader writes what its batch produced itself, and
+// a goroutine of the pool the large message it made, as long as the socket takes it at once;
+// all else is left to the writer goroutine.
 type outgoing struct {
 	conn *conn
 	raw  syscall.RawConn // nil when the transport is no socket
@@ -55,11 +56,23 @@ func (o *outgoing) init(c *conn) {
 }
 
 // add queues one message, a list of buffers.
-func (o *outgoing) add(first *buffer) { o.offer(first) }
+func (o *outgoing) add(first *buffer) { o.enqueue(first, false) }
+
+// addNow is add by a goroutine that has time to write a large message.
+func (o *outgoing) addNow(first *buffer) {
+	if len(first.data) < large {
+		o.add(first)
+	} else if _, ok := o.enqueue(first, true); ok {
+		o.push()
+	}
+}
 
 // offer is add, and reports whether the connection was there to take the message and
 // where in the stream it ends.
-func (o *outgoing) offer(first *buffer) (end uint64, ok bool) {
+func (o *outgoing) offer(first *buffer) (end uint64, ok bool) { return o.enqueue(first, false) }
+
+// enqueue is offer; pushes says that the caller will push.
+func (o *outgoing) enqueue(first *buffer, pushes bool) (end uint64, ok bool) {
 	size := 0
 	last := first
 	for b := first; b != nil; b = b.next {
@@ -86,7 +99,7 @@ func (o *outgoing) offer(first *buffer) (end uint64, ok bool) {
 	o.queued += size
 	o.offered += uint64(size)
 	end = o.offered
-	wake := !o.corked && !o.writing
+	wake := !o.corked && !o.writing && !pushes
 	o.mu.Unlock()
 	if wake {
 		o.rouse()
@@ -152,10 +165,13 @@ func (o *outgoing) unclaim(rest *buffer, written int) bool {
 
 // flush writes the queue if that needs no waiting; only the reader calls it.
 func (o *outgoing) flush() {
-	list := o.claim(true)
-	if list == nil {
-		return
+	if list := o.claim(true); list != nil {
+		o.take(list)
 	}
+}
+
+// take writes a claimed list as far as that needs no waiting.
+func (o *outgoing) take(list *buffer) {
 	written := 0
 	if o.raw != nil {
 		o.vec = o.vec[:0]
@@ -170,6 +186,19 @@ func (o *outgoing) flush() {
 	}
 	if o.unclaim(list, written) {
 		o.rouse()
+	}
+}
+
+// large is how much a message must hold for the goroutine that made it to write it: its
+// bytes are in that processor's cache, and the writer would have to be woken. Small ones
+// rather wait for each other.
+const large = 64 << 10
+
+// push writes the queue if nobody else does and the socket takes it at once; what it does
+// not take is the writer's.
+func (o *outgoing) push() {
+	if list := o.claim(false); list != nil {
+		o.take(list)
 	}
 }
 

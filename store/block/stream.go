@@ -116,18 +116,27 @@ func (h *handle) ReadAt(p []byte, off int64) (int, error) {
 	}
 	p = p[:min(int64(len(p)), size-off)]
 	n := len(p)
+	if n < splitRead {
+		if err := h.readChunks(p, off); err != nil {
+			return 0, err
+		}
+		return n, nil
+	}
+	v := h.n.v
 	read := h.readChunks
-	if n >= splitRead {
+	if v.large.Add(1) == 1 {
 		read = h.readSplit
 	}
-	if err := read(p, off); err != nil {
+	err := read(p, off)
+	v.large.Add(-1)
+	if err != nil {
 		return 0, err
 	}
 	return n, nil
 }
 
-// splitRead is how large a read must be for two processors to share it: half its time goes
-// into verifying.
+// splitRead is how large a read must be for two processors to share it, unless others like it
+// keep them busy: half its time goes into verifying.
 const splitRead = 512 << 10
 
 // readSplit reads in two halves at the same time.

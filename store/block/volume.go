@@ -69,6 +69,7 @@ type Volume struct {
 	eager   bool                                // tests: clean whenever there is garbage
 	wrote   struct{ data, moved atomic.Uint64 } // bytes
 	read    atomic.Uint64                       // bytes of data, whoever wanted them
+	large   atomic.Int32                        // large reads going on
 }
 
 var _ store.Volume = (*Volume)(nil)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -280,7 +281,7 @@ func (l *Log) roll() error {
 }
 
 func (l *Log) buffer(n int) []byte {
-	for i, b := range l.spare {
+	for i, b := range slices.Backward(l.spare) { // the warmest first
 		if cap(b) >= n {
 			l.spare = append(l.spare[:i], l.spare[i+1:]...)
 			return b[:n]

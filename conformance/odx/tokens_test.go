@@ -243,3 +243,36 @@ func TestZeros(t *testing.T) {
 		t.Error("the copy is longer than its source")
 	}
 }
+
+// A disk is zeroed piece by piece, also over data, and goes on where it was after a kill: what
+// was answered for is zeros and stays so, and the rest of the disk is valid.
+func TestZerosByPieces(t *testing.T) {
+	s := rig.Start(t)
+	tree := connect(t, s, "vms")
+	const size, piece, data = 1 << 30, 64 << 20, 80 << 20
+	f, _ := filled(t, tree, "disk", data, 1)
+	must(t, f.Flush())
+	must(t, Truncate(f, size))
+	for off := uint64(0); off < size; off += piece {
+		n, err := Write(f, off, piece, 0, ZeroToken())
+		if must(t, err); n != piece {
+			t.Fatalf("zeroed %d at %d", n, off)
+		}
+		if off == 0 || off == 2*piece {
+			s.Kill()
+			must(t, s.Run())
+			tree = connect(t, s, "vms")
+			f = file(t, tree, "disk")
+			holds(t, "zeroed", f, make([]byte, min(off+piece, data)))
+		}
+	}
+	out, err := Read(f, 0, size, 0)
+	must(t, err)
+	if out.Token != ZeroToken() || out.TransferLength != size {
+		t.Errorf("what was zeroed holds data, %d bytes of a token", out.TransferLength)
+	}
+	must(t, s.Stop())
+	if out, stderr, err := s.Command("check"); err != nil {
+		t.Errorf("check: %v\n%s%s", err, out, stderr)
+	}
+}

@@ -20,5 +20,7 @@
 // # Zeros
 //
 // The zero token is the specification's constant ([MS-FSCC] 2.1.11). It stands for as many
-// zeros as are asked for, never dies, and clients may make it up themselves.
+// zeros as are asked for, never dies, and clients may make it up themselves. Writing it
+// makes the whole target valid: behind the valid data there are zeros anyway, and a disk that is
+// zeroed in thousands of pieces waits for the log once.
 package odx

@@ -16,6 +16,10 @@
 // The wire format is package protocol/relay. A connection carries one request at a time
 // and is kept for the next.
 //
+// The array that answers reads ahead of what it sends, a few pieces side by side, each into
+// memory that is encrypted as it lies. The one that asks writes what comes past its page cache
+// (store.Streamer), and its log writes while more arrives: neither stands still for a disk.
+//
 // # When it fails
 //
 // A connection that breaks is made anew and the request goes on from the last byte that

@@ -221,6 +221,9 @@ func (w *offload) within(off, n int64) int64 { return max(0, min(n, w.data.Sizes
 // zeros writes the zero token. Behind the valid data nothing is stored, so all of the file
 // becomes valid at once: a disk that is zeroed piece by piece changes with the first, and
 // nobody waits for the others to be stable.
+//
+// Deviation: [MS-FSA] 2.1.5.10.21 makes valid only what was written. A later transfer further
+// on then succeeds where it would be refused with STATUS_BEYOND_VDL; nothing else shows it.
 func (w *offload) zeros(off, n int64) error {
 	if err := w.clear(off, w.within(off, n)); err != nil {
 		return err

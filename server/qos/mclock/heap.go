@@ -17,18 +17,24 @@ const (
 	orders
 )
 
-// heap has its element of the least key in front.
+// heap has its element of the least key in front. It keeps the keys beside each other: thousands
+// of elements lie all over memory, and comparing them there would cost more than all else.
 type heap[T element] struct {
 	by    order
-	items []T
+	items []item[T]
+}
+
+type item[T element] struct {
+	key int64 // of e, as of push or fix
+	e   T
 }
 
 func (h *heap[T]) len() int { return len(h.items) }
 
-func (h *heap[T]) min() T { return h.items[0] }
+func (h *heap[T]) min() T { return h.items[0].e }
 
 func (h *heap[T]) push(e T) {
-	h.items = append(h.items, e)
+	h.items = append(h.items, item[T]{e.key(h.by), e})
 	*e.place(h.by) = len(h.items)
 	h.up(len(h.items) - 1)
 }
@@ -43,14 +49,13 @@ func (h *heap[T]) remove(e T) {
 	last := len(h.items) - 1
 	*p = 0
 	moved := h.items[last]
-	var none T
-	h.items[last] = none
+	h.items[last] = item[T]{}
 	h.items = h.items[:last]
 	if i == last {
 		return
 	}
 	h.items[i] = moved
-	*moved.place(h.by) = i + 1
+	*moved.e.place(h.by) = i + 1
 	if !h.up(i) {
 		h.down(i)
 	}
@@ -58,48 +63,59 @@ func (h *heap[T]) remove(e T) {
 
 // fix restores the order after e's key has changed.
 func (h *heap[T]) fix(e T) {
-	if i := *e.place(h.by) - 1; i >= 0 && !h.up(i) {
+	i := *e.place(h.by) - 1
+	if i < 0 {
+		return
+	}
+	k := e.key(h.by)
+	if k == h.items[i].key {
+		return
+	}
+	h.items[i].key = k
+	if !h.up(i) {
 		h.down(i)
 	}
 }
 
 func (h *heap[T]) up(i int) (moved bool) {
-	e := h.items[i]
-	k := e.key(h.by)
+	x := h.items[i]
 	for i > 0 {
 		parent := (i - 1) / 2
 		p := h.items[parent]
-		if p.key(h.by) <= k {
+		if p.key <= x.key {
 			break
 		}
 		h.items[i] = p
-		*p.place(h.by) = i + 1
+		*p.e.place(h.by) = i + 1
 		i, moved = parent, true
 	}
-	h.items[i] = e
-	*e.place(h.by) = i + 1
+	if moved {
+		h.items[i] = x
+		*x.e.place(h.by) = i + 1
+	}
 	return moved
 }
 
 func (h *heap[T]) down(i int) {
-	e := h.items[i]
-	k := e.key(h.by)
+	x, from := h.items[i], i
 	for {
 		child := 2*i + 1
 		if child >= len(h.items) {
 			break
 		}
-		if r := child + 1; r < len(h.items) && h.items[r].key(h.by) < h.items[child].key(h.by) {
+		if r := child + 1; r < len(h.items) && h.items[r].key < h.items[child].key {
 			child = r
 		}
 		c := h.items[child]
-		if c.key(h.by) >= k {
+		if c.key >= x.key {
 			break
 		}
 		h.items[i] = c
-		*c.place(h.by) = i + 1
+		*c.e.place(h.by) = i + 1
 		i = child
 	}
-	h.items[i] = e
-	*e.place(h.by) = i + 1
+	if i != from {
+		h.items[i] = x
+		*x.e.place(h.by) = i + 1
+	}
 }

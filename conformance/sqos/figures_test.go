@@ -247,12 +247,12 @@ func TestFigures(t *testing.T) {
 
 	t.Run("aggregated", func(t *testing.T) {
 		a := newArray(t, &qos.Options{})
-		const limit = 2000
+		const limit = 1000 // 160 requests at a time: a client that takes 100 ms to come back keeps them busy
 		p, err := a.qos.AddPolicy(qos.Policy{Name: "all", Kind: qos.Aggregated, Numbers: qos.Numbers{Maximum: limit}})
 		must(t, err)
 		var all []*load
 		for i := range 10 {
-			all = append(all, a.load(t, fmt.Sprint("a", i), 8, &Say{Request: wire.Request{PolicyID: p.ID, InitiatorID: dtyp.NewGUID()}}))
+			all = append(all, a.load(t, fmt.Sprint("a", i), 16, &Say{Request: wire.Request{PolicyID: p.ID, InitiatorID: dtyp.NewGUID()}}))
 		}
 		time.Sleep(time.Second)
 		lo, hi := windows(merged(a.during(long), all), 10*time.Second)

@@ -21,8 +21,10 @@ const (
 	// be given it is still owed.
 	arrears = int64(500 * time.Millisecond)
 	// rootSlack is the same for the whole device, whose rate protects latency: idleness earns
-	// it no burst. What has been waiting is another matter (slack): there the timer was late.
+	// it no burst. For what has been waiting it is lateSlack, because there the timer was late; more
+	// than that let in at once would be a queue in the device, which is what the rate prevents.
 	rootSlack = int64(2 * time.Millisecond)
+	lateSlack = int64(10 * time.Millisecond)
 
 	// weightScale makes virtual time fine enough for whole numbers. At a million units a second
 	// of the least weight it lasts for a year.

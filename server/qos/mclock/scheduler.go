@@ -249,7 +249,7 @@ func (s *Scheduler) serve(now int64, c *Class, r *Request, reserved bool) {
 	if s.rate > 0 {
 		late := rootSlack
 		if r.state == stateQueued {
-			late = slack
+			late = lateSlack
 		}
 		s.rootTag = max(s.rootTag, now-late) + int64(r.Units)*second/int64(s.rate)
 	}

@@ -53,7 +53,7 @@ func (q *query) fsVolume() {
 }
 
 func (q *query) fsSize() {
-	space := q.f.obj.Tree().Store().Space()
+	space, _ := q.f.obj.Tree().Space()
 	unit, sectors := q.allocationUnits()
 	q.answer(&fscc.FsSizeInformation{
 		TotalAllocationUnits: space.Total / unit, AvailableAllocationUnits: space.Free / unit,
@@ -61,13 +61,14 @@ func (q *query) fsSize() {
 	})
 }
 
+// fsFullSize: the caller has what the share's quota leaves, [MS-FSCC] 2.5.4.
 func (q *query) fsFullSize() {
-	space := q.f.obj.Tree().Store().Space()
+	space, left := q.f.obj.Tree().Space()
 	unit, sectors := q.allocationUnits()
 	q.answer(&fscc.FsFullSizeInformation{
 		TotalAllocationUnits:           space.Total / unit,
 		CallerAvailableAllocationUnits: space.Free / unit,
-		ActualAvailableAllocationUnits: space.Free / unit,
+		ActualAvailableAllocationUnits: left / unit,
 		SectorsPerAllocationUnit:       sectors, BytesPerSector: bytesPerSector,
 	})
 }
@@ -100,7 +101,7 @@ func (q *query) fsAttribute() {
 	q.answer(&x)
 }
 
-// fsControl: no quotas are kept.
+// fsControl: no quotas of users are kept.
 func (q *query) fsControl() {
 	const noLimit = ^uint64(0)
 	q.answer(&fscc.FsControlInformation{DefaultQuotaThreshold: noLimit, DefaultQuotaLimit: noLimit})

@@ -350,9 +350,11 @@ var (
 	ErrNotEmpty = errors.New("directory not empty")
 	ErrNoSpace  = errors.New("no space left on volume")
 	ErrReadOnly = errors.New("read-only view")
-	ErrName     = errors.New("invalid name")
-	ErrInvalid  = errors.New("invalid argument")
-	ErrTooLarge = errors.New("larger than the volume allows")
+	// ErrQuotaBorder: a name would lead from one folder with a limit to another; see Quotas.
+	ErrQuotaBorder = errors.New("another folder's quota")
+	ErrName        = errors.New("invalid name")
+	ErrInvalid     = errors.New("invalid argument")
+	ErrTooLarge    = errors.New("larger than the volume allows")
 	// ErrStopped: a sync failed or the index is damaged beyond use; the process
 	// must exit so that a supervisor restarts it (design.md, durability contract).
 	ErrStopped = errors.New("volume stopped")

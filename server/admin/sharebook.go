@@ -25,12 +25,14 @@ type ShareSpec struct {
 	Comment string `json:"comment"`
 	CA      bool   `json:"ca"`
 	// SharedVHDX serves shared virtual disks, on a continuously available share only.
-	SharedVHDX bool     `json:"shared-vhdx"`
-	Encrypt    bool     `json:"encrypt"`
-	ReadOnly   bool     `json:"readonly"`
-	ABE        bool     `json:"abe"`
-	NoODX      bool     `json:"no-odx"` // offloaded transfers are refused
-	Allow      []string `json:"allow"`  // principals; empty lets every authenticated user in
+	SharedVHDX bool `json:"shared-vhdx"`
+	Encrypt    bool `json:"encrypt"`
+	ReadOnly   bool `json:"readonly"`
+	ABE        bool `json:"abe"`
+	NoODX      bool `json:"no-odx"` // offloaded transfers are refused
+	// Quota is how many bytes the files of the folder may be large together; 0 is no limit.
+	Quota int64    `json:"quota"`
+	Allow []string `json:"allow"` // principals; empty lets every authenticated user in
 	// Snapshot is the one that a read-only share shows; "" is the volume as it is now.
 	Snapshot string `json:"snapshot,omitempty"`
 	// Set with Windows' tools only: the descriptor as SDDL, which stands instead of Allow,
@@ -41,7 +43,7 @@ type ShareSpec struct {
 }
 
 // ParseShare reads NAME[,option…] with the options path=DIR, ca, shared-vhdx (which implies ca),
-// encrypt, readonly, abe, no-odx, comment=TEXT and allow=PRINCIPAL, which may be repeated.
+// encrypt, readonly, abe, no-odx, quota=SIZE, comment=TEXT and allow=PRINCIPAL, which may be repeated.
 func ParseShare(text string) (ShareSpec, error) {
 	words := strings.Split(text, ",")
 	s := ShareSpec{Name: words[0]}
@@ -58,10 +60,15 @@ func ParseShare(text string) (ShareSpec, error) {
 			s.Path = strings.Trim(strings.ReplaceAll(value, "/", `\`), `\`)
 		case option == "comment" && hasValue:
 			s.Comment = value
+		case option == "quota" && value != "":
+			var err error
+			if s.Quota, err = ParseSize(value); err != nil {
+				return s, fmt.Errorf("share %q: quota: %w", s.Name, err)
+			}
 		case option == "allow" && value != "":
 			s.Allow = append(s.Allow, value)
 		default:
-			return s, fmt.Errorf("share %q: unknown option %q; there are path=DIR, ca, shared-vhdx, encrypt, readonly, abe, no-odx, comment=TEXT, allow=PRINCIPAL", s.Name, w)
+			return s, fmt.Errorf("share %q: unknown option %q; there are path=DIR, ca, shared-vhdx, encrypt, readonly, abe, no-odx, quota=SIZE, comment=TEXT, allow=PRINCIPAL", s.Name, w)
 		}
 	}
 	s.CA = s.CA || s.SharedVHDX
@@ -211,10 +218,15 @@ func (b *ShareBook) Remove(name string) error {
 	if err := b.srv.RemoveShare(name); err != nil {
 		return err
 	}
+	folder := sh.Tree.RootID()
 	sh.Tree.Close()
 	b.mu.Lock()
+	gone := b.specs[strings.ToUpper(name)]
 	delete(b.specs, strings.ToUpper(name))
 	b.mu.Unlock()
+	if err := b.limit(gone.Path, folder); err != nil {
+		return err
+	}
 	return b.apply(store.KVEdit{Bucket: shareBucket, Key: strings.ToUpper(name)})
 }
 
@@ -240,7 +252,80 @@ func (b *ShareBook) serve(s ShareSpec) error {
 	b.mu.Lock()
 	b.specs[strings.ToUpper(s.Name)] = s
 	b.mu.Unlock()
+	if s.Quota == 0 || s.Snapshot != "" {
+		return nil
+	}
+	if err := b.limit(s.Path, tree.RootID()); err != nil {
+		b.mu.Lock()
+		delete(b.specs, strings.ToUpper(s.Name))
+		b.mu.Unlock()
+		err = errors.Join(fmt.Errorf("share %q: %w", s.Name, err), b.srv.RemoveShare(s.Name))
+		tree.Close()
+		return err
+	}
 	return nil
+}
+
+// limit sets the quota of a folder: the smallest that a share of it has.
+func (b *ShareBook) limit(path string, folder store.FileID) error {
+	least := int64(0)
+	for _, s := range b.List() {
+		if s.Snapshot == "" && s.Quota > 0 && strings.EqualFold(s.Path, path) && (least == 0 || s.Quota < least) {
+			least = s.Quota
+		}
+	}
+	q, ok := b.vol.Store().(store.Quotas)
+	if !ok {
+		if least == 0 {
+			return nil
+		}
+		return errors.New("the volume keeps no quotas")
+	}
+	return q.SetQuota(folder, least)
+}
+
+// SetQuota changes a share's quota, now and for the starts to come; 0 ends it.
+func (b *ShareBook) SetQuota(name string, bytes int64) error {
+	b.editing.Lock()
+	defer b.editing.Unlock()
+	s, known := b.Find(name)
+	sh := b.srv.Share(name)
+	if !known || sh == nil || s.Snapshot != "" {
+		return fmt.Errorf("share %q: %w", name, server.ErrNoShare)
+	}
+	was := s
+	s.Quota = bytes
+	set := func(s ShareSpec) {
+		b.mu.Lock()
+		b.specs[strings.ToUpper(name)] = s
+		b.mu.Unlock()
+	}
+	set(s)
+	if err := b.limit(s.Path, sh.Tree.RootID()); err != nil {
+		set(was)
+		return err
+	}
+	return b.keep(s)
+}
+
+// ShareState is a share and what its quota has taken.
+type ShareState struct {
+	ShareSpec
+	QuotaUsed int64 `json:"quota_used"` // 0 without a quota
+}
+
+// States lists the shares with what their folders hold.
+func (b *ShareBook) States() []ShareState {
+	var list []ShareState
+	for _, s := range b.List() {
+		st := ShareState{ShareSpec: s}
+		if sh := b.srv.Share(s.Name); sh != nil && sh.Tree != nil && s.Quota > 0 && s.Snapshot == "" {
+			space, _ := sh.Tree.Space()
+			st.QuotaUsed = space.Used
+		}
+		list = append(list, st)
+	}
+	return list
 }
 
 // tree makes the share's window on its folder, or on what that was in a snapshot.

@@ -13,13 +13,13 @@ var shareOperations = []Operation{{
 	Name: "share list", Method: "GET", Path: "/v1/shares", Role: auth.RoleReadOnly,
 	Summary: "List the shares",
 	Example: "gabion share list",
-	Run:     func(_ context.Context, s *System, _ *Call) (any, error) { return s.Shares.List(), nil },
+	Run:     func(_ context.Context, s *System, _ *Call) (any, error) { return s.Shares.States(), nil },
 }, {
 	Name: "share add", Method: "POST", Path: "/v1/shares", Role: auth.RoleStorageAdmin, Mutates: true,
 	Summary: "Make a share and its folder, now and for the starts to come",
 	Example: "gabion share add vms,ca,path=tier1/vms",
 	Params: []Param{{Name: "spec", Positional: true, Required: true,
-		Help: "NAME[,option…]: path=DIR, ca, shared-vhdx, encrypt, readonly, abe, comment=TEXT, allow=PRINCIPAL"}},
+		Help: "NAME[,option…]: path=DIR, ca, shared-vhdx, encrypt, readonly, abe, no-odx, quota=SIZE, comment=TEXT, allow=PRINCIPAL"}},
 	Run: func(_ context.Context, s *System, c *Call) (any, error) {
 		spec, err := ParseShare(c.Str("spec"))
 		if err != nil {
@@ -29,6 +29,22 @@ var shareOperations = []Operation{{
 			return nil, refusal(err)
 		}
 		return spec, nil
+	},
+}, {
+	Name: "share set", Method: "PUT", Path: "/v1/shares/{name}", Role: auth.RoleStorageAdmin, Mutates: true,
+	Summary: "Change a share, now and for the starts to come",
+	Example: "gabion share set vms --quota 2T",
+	Params: []Param{{Name: "name", Positional: true, Required: true, Help: "the share's name"},
+		{Name: "quota", Help: "how many bytes the files of its folder may be large together, such as 2T; 0 is no limit"}},
+	Run: func(_ context.Context, s *System, c *Call) (any, error) {
+		if !c.Has("quota") {
+			return nil, Errorf(http.StatusBadRequest, "there is nothing to set")
+		}
+		bytes, err := ParseSize(c.Str("quota"))
+		if err != nil {
+			return nil, Errorf(http.StatusBadRequest, "quota: %v", err)
+		}
+		return nil, refusal(s.Shares.SetQuota(c.Str("name"), bytes))
 	},
 }, {
 	Name: "share remove", Method: "DELETE", Path: "/v1/shares/{name}", Role: auth.RoleStorageAdmin, Mutates: true,

@@ -40,6 +40,7 @@ var storeStatus = [...]struct {
 	{store.ErrIsDir, ntstatus.FileIsADirectory},
 	{store.ErrNotEmpty, ntstatus.DirectoryNotEmpty},
 	{store.ErrNoSpace, ntstatus.DiskFull},
+	{store.ErrQuotaBorder, ntstatus.NotSameDevice}, // clients copy and delete then
 	{store.ErrReadOnly, ntstatus.MediaWriteProtected},
 	{store.ErrName, ntstatus.ObjectNameInvalid},
 	{store.ErrInvalid, ntstatus.InvalidParameter},

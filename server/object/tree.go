@@ -45,6 +45,23 @@ func (t *Tree) Options() TreeOptions { return t.opt }
 // Store returns the block store behind the tree.
 func (t *Tree) Store() store.Volume { return t.vol.store }
 
+// Space is what the tree's folder may take: its volume's, or less where there is a quota. Left is
+// what the volume has free.
+func (t *Tree) Space() (space store.Space, left int64) {
+	space = t.vol.store.Space()
+	left = space.Free
+	q, ok := t.vol.store.(store.Quotas)
+	if !ok || t.opt.View != store.Live {
+		return space, left
+	}
+	if used, limit, ok := q.Quota(t.root.id); ok {
+		space.Total = min(space.Total, limit)
+		space.Used = used
+		space.Free = min(space.Free, max(0, limit-used))
+	}
+	return space, left
+}
+
 // OnDurable calls fn when p is durable or the volume failed; see
 // store.Volume.OnDurable. With p zero fn runs at once.
 func (t *Tree) OnDurable(p store.Pos, fn func(error)) {

@@ -22,6 +22,8 @@ type inode struct {
 	own     atomic.Uint64 // attrs.cover
 	cover   atomic.Uint64
 	coverAt atomic.Uint64 // Volume.coverGen+1 when cover was computed; 0: never
+	quota   atomic.Pointer[domain]
+	quotaAt atomic.Uint64 // quotaTable.gen when quota was found; 0: never
 
 	mu      sync.Mutex // guards what follows
 	a       attrs      // sizes are those of data, see inode.attrs

@@ -291,12 +291,17 @@ func (n *node) RemoveStream(name string) (store.Pos, error) {
 	c := newChange()
 	defer c.free()
 	c.remove(streamKey(nil, n.id, n.v.up(name)), old, n.label(old.version))
+	charged, err := n.charging()
+	if err != nil {
+		return 0, err
+	}
 	open, err := n.dropStream(c, e.no)
 	if err != nil {
 		return 0, err
 	}
 	pos, err := n.v.commit(c)
 	if err == nil {
+		charged.over()
 		n.droppedStream(e.no, open)
 	}
 	return pos, err

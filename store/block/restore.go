@@ -339,12 +339,17 @@ func (r *restoring) commitInodes(e *pendEdit) (store.Pos, bool, error) {
 			return 0, true, nil
 		}
 	}
+	charged, err := r.charge()
+	if err != nil {
+		return 0, false, err
+	}
 	for _, f := range r.files {
 		r.c.room(r.v.log.MaxPayload(), maxEdits)
 		f.planInode(r.c, r.v.log.MaxPayload())
 	}
 	pos, err := r.v.commit(r.c)
 	if err != nil {
+		charged.undo()
 		return 0, false, err
 	}
 	if e != nil {

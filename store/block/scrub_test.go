@@ -252,7 +252,7 @@ func TestScrubRuns(t *testing.T) {
 
 // Beside writes, clones, snapshots, removals, flushes and cleaning a scrubber finds nothing.
 func TestScrubBesideWork(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { testScrubBesideWork(t, seed) })
 	}
 }
@@ -292,7 +292,7 @@ func testScrubBesideWork(t *testing.T, seed uint64) {
 	}
 	var snaps []store.View
 	const names = 6
-	for i := range 700 {
+	for i := range 400 {
 		name := fmt.Sprintf("f%d", rng.IntN(names))
 		n, _, err := v.Open(root, name)
 		if isNotFound(err) {

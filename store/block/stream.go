@@ -213,6 +213,13 @@ func (s *stream) commit(c *change, z sizes, t store.Touch) (store.Pos, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	more, d := z.public().Allocated-old.public().Allocated, n.domain()
+	if s.gone || n.gone.Load() {
+		d = nil // what has no name is charged to nobody
+	}
+	if err := d.charge(more); err != nil {
+		return 0, err
+	}
 	unnamed := s == n.data
 	a := n.attrs()
 	a.touch(t)
@@ -230,6 +237,7 @@ func (s *stream) commit(c *change, z sizes, t store.Touch) (store.Pos, error) {
 	}
 	pos, err := v.commit(c)
 	if err != nil {
+		d.release(more)
 		return 0, err
 	}
 	if unnamed || touched {

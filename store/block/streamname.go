@@ -99,6 +99,10 @@ func (r *rename) commit() (store.Pos, error) {
 	if r.replaces {
 		c.set(orphanStreamKey(nil, n.id, r.target), nil)
 	}
+	charged, err := n.charging()
+	if err != nil {
+		return 0, err
+	}
 	pos, err := n.v.commit(c)
 	if err != nil {
 		return 0, err
@@ -114,6 +118,7 @@ func (r *rename) commit() (store.Pos, error) {
 	}
 	n.updated(&a, label)
 	s.name, s.version = r.newName, version
+	charged.over()
 	if r.replaces {
 		open := n.streams[r.target]
 		if r.newName == "" {

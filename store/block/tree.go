@@ -78,13 +78,26 @@ func (v *Volume) Create(dir store.Node, name string, init store.Init) (store.Nod
 	if err := v.allowance(init.Allocation); err != nil {
 		return nil, 0, err
 	}
+	domain, alloc := d.domain(), roundUp(init.Allocation)
+	if init.Dir {
+		alloc = 0
+	}
+	if err := domain.charge(alloc); err != nil {
+		return nil, 0, err
+	}
+	made := false
+	defer func() {
+		if !made {
+			domain.release(alloc)
+		}
+	}()
 	c := newChange()
 	defer c.free()
 	lease := v.fileLease
 	e := entry{name: name, id: v.newID(c)}
 	e.attrs = attrs{dir: init.Dir, file: init.FileAttributes, times: init.Times, ea: init.EASize, links: 1}
 	if !init.Dir {
-		e.alloc = roundUp(init.Allocation)
+		e.alloc = alloc
 		e.data, e.next = 1, 1
 	}
 	label := v.labelIn(d.id, old.version)
@@ -110,6 +123,7 @@ func (v *Volume) Create(dir store.Node, name string, init store.Init) (store.Nod
 		v.fileLease = lease
 		return nil, 0, err
 	}
+	made = true
 	n := v.newInode(e.id, store.Live, e.attrs, fresh)
 	n.deltas = 0
 	n.security, n.secured = keepable(init.Blobs[store.BlobSecurity])
@@ -153,15 +167,21 @@ func (v *Volume) leave(c *change, d *inode, up string, old found, n *inode, keep
 
 // dropped is an inode that loses a name in a change, with the attributes it will have.
 type dropped struct {
-	n     *inode
-	a     attrs
-	label uint64
+	n       *inode
+	a       attrs
+	label   uint64
+	charged charging
 }
 
 // drop plans that n loses a name. Caller holds the inode's mu, and done releases it.
 func (v *Volume) drop(c *change, n *inode) *dropped {
 	x := &dropped{n: n, a: n.attrs()}
-	x.a.links--
+	if x.a.links--; x.a.links == 0 {
+		var err error
+		if x.charged, err = n.charging(); err != nil {
+			v.out.Error("a file's quota is not known", "file", n.id, "error", err)
+		}
+	}
 	x.a.cover = max(x.a.cover, n.covered()) // a snapshot that saw it by this name still does
 	x.label = n.update(c, &x.a)
 	if x.a.links == 0 {
@@ -180,6 +200,7 @@ func (x *dropped) done(ok bool) {
 		x.n.updated(&x.a, x.label)
 		if x.a.links == 0 {
 			x.n.gone.Store(true)
+			x.charged.gone()
 			x.n.v.inodes.setStale(x.n.id, false)
 		}
 	}
@@ -263,6 +284,9 @@ func (v *Volume) Link(file store.Node, dir store.Node, name string, replace bool
 	if err := checkName(name); err != nil {
 		return 0, err
 	}
+	if err := v.sameDomain(f.inode, d); err != nil {
+		return 0, err
+	}
 	e, old, err := v.lookup(d.id, v.up(name), newest)
 	var victim *inode
 	gain := uint32(1)
@@ -340,6 +364,9 @@ func (v *Volume) Rename(from store.Node, name string, to store.Node, newName str
 		return 0, err
 	}
 	if err := checkName(newName); err != nil {
+		return 0, err
+	}
+	if err := v.sameDomain(src, dst); err != nil {
 		return 0, err
 	}
 	oldUp, newUp := v.up(name), v.up(newName)

@@ -63,6 +63,7 @@ type Volume struct {
 	running atomic.Bool // past recovery
 	work    house
 	scrub   scrubber
+	quotas  quotaTable
 	turn    atomic.Pointer[func(bytes int, stop <-chan struct{})] // see TakeTurns
 	cleaner cleaner
 	few     int                                 // chunks that a change may touch one by one

@@ -228,7 +228,14 @@ type Snapshots interface {
 	// they are in v, by metadata alone and as one change. Names, attributes and times
 	// stay. ErrNotFound, and nothing changed, if one of them is missing on either side.
 	Restore(files []FileID, v View) (Pos, error)
+	// Replace makes the data of live files, their unnamed streams, equal to that of other files,
+	// or their own, in v, by metadata alone and as one change. The rest of them stays.
+	// ErrNotFound, ErrIsDir, or ErrInvalid if a file is to become two, and nothing changed.
+	Replace(list []Replacement, v View) (Pos, error)
 }
+
+// Replacement names a file whose data is replaced, and the one it comes from.
+type Replacement struct{ To, From FileID }
 
 // Snapshot describes one snapshot.
 type Snapshot struct {

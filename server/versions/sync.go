@@ -92,7 +92,7 @@ func (b *Book) Disks(t *vm.Target, s *Info) ([]vm.Disk, error) {
 }
 
 // Sync makes each pair's target disk equal to the source disk in the snapshot, without moving
-// data: after a safety snapshot of the targets, all while nobody has them open.
+// data: after a safety snapshot of the targets, as one change, all while nobody has them open.
 func (c *Changer) Sync(ctx context.Context, pairs []Pair, s Info, target string, opt Options) (*Report, error) {
 	began := time.Now()
 	files := map[store.FileID]string{}
@@ -127,7 +127,8 @@ func (c *Changer) Sync(ctx context.Context, pairs []Pair, s Info, target string,
 	return r, nil
 }
 
-func (c *Changer) syncAll(h *held, pairs []Pair, s Info, r *Report) (last store.Pos, err error) {
+// syncAll changes the disks that differ, as one durable change.
+func (c *Changer) syncAll(h *held, pairs []Pair, s Info, r *Report) (store.Pos, error) {
 	changed := make([]int64, len(pairs))
 	var g errgroup.Group
 	for i, p := range pairs {
@@ -142,20 +143,27 @@ func (c *Changer) syncAll(h *held, pairs []Pair, s Info, r *Report) (last store.
 	if err := g.Wait(); err != nil {
 		return 0, err
 	}
+	var list []store.Replacement
 	for i, p := range pairs {
 		n := changed[i]
 		if n > 0 {
-			pos, err := c.syncOne(p, s)
-			if err != nil {
-				return 0, fmt.Errorf("%v: %w", p.To.Place, err)
-			}
-			last = max(last, pos)
-			h.opens[p.To.ID].Replaced()
+			list = append(list, store.Replacement{To: p.To.ID, From: p.From.ID})
 		}
 		r.Bytes += n
 		r.Items = append(r.Items, Item{p.To.String(), "synced from " + p.From.String(), n})
 	}
-	return last, nil
+	if len(list) == 0 {
+		return 0, nil
+	}
+	// All disks of a machine at once: half of them from another day would be of no use.
+	pos, err := c.Book.Volume.Snapshots().Replace(list, s.View)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range list {
+		h.opens[p.To].Replaced()
+	}
+	return pos, nil
 }
 
 // streams opens both sides of a pair.
@@ -185,12 +193,4 @@ func (c *Changer) count(p Pair, s Info) (n int64, err error) {
 		return err
 	})
 	return n, err
-}
-
-func (c *Changer) syncOne(p Pair, s Info) (pos store.Pos, err error) {
-	err = c.streams(p, s, func(from, to store.Stream) error {
-		pos, err = cloneStream(to, from)
-		return err
-	})
-	return pos, err
 }

@@ -45,8 +45,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, now: time.Date(2027, 1, 31, 10, 0, 0, 0, time.UTC)}
-	w.vol = memvol.New(memvol.Options{})
+	return newWorldOn(t, memvol.New(memvol.Options{}))
+}
+
+func newWorldOn(t *testing.T, vol store.Volume) *world {
+	t.Helper()
+	w := &world{T: t, now: time.Date(2027, 1, 31, 10, 0, 0, 0, time.UTC), vol: vol}
 	tree, st := object.New(object.Config{Breaker: silent{}}).Mount(w.vol).Tree("", object.TreeOptions{})
 	if st != ntstatus.Success {
 		t.Fatal(st)

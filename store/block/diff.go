@@ -54,8 +54,8 @@ func (s snapshots) Diff(id store.FileID, name string, a, b store.View, fn func(s
 
 // changed lists the chunks in which two views of a stream can differ.
 func (v *Volume) changed(x, y *stream) ([]uint32, error) {
-	if x.no != y.no {
-		// Another stream took the name: they can differ wherever one has something.
+	if x.n.id != y.n.id || x.no != y.no {
+		// Another stream took the name, or another file is meant: they can differ wherever one has something.
 		all, err := x.chunkList(0, x.size.Load())
 		if err != nil {
 			return nil, err

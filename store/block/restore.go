@@ -1,6 +1,7 @@
 package block
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -13,15 +14,48 @@ func (s snapshots) Restore(files []store.FileID, view store.View) (store.Pos, er
 	if view == store.Live || len(files) == 0 {
 		return 0, store.ErrInvalid
 	}
+	files = slices.Clone(files)
+	slices.Sort(files)
 	r := restoring{v: v, view: view}
 	defer r.close()
-	if err := r.open(files); err != nil {
-		return 0, err
+	for _, id := range slices.Compact(files) {
+		if _, err := r.open(id, id); err != nil {
+			return 0, err
+		}
 	}
+	return r.run()
+}
+
+// Replace implements store.Snapshots.
+func (s snapshots) Replace(list []store.Replacement, view store.View) (store.Pos, error) {
+	if view == store.Live || len(list) == 0 {
+		return 0, store.ErrInvalid
+	}
+	r := restoring{v: s.v, view: view}
+	defer r.close()
+	for i, p := range list {
+		f, err := r.open(p.To, p.From)
+		if err != nil {
+			return 0, err
+		}
+		f.dataOnly = true
+		if f.to.dir || f.from.dir {
+			return 0, store.ErrIsDir
+		}
+		if slices.ContainsFunc(list[:i], func(q store.Replacement) bool { return q.To == p.To }) {
+			return 0, fmt.Errorf("file %d is to become two: %w", p.To, store.ErrInvalid)
+		}
+	}
+	slices.SortFunc(r.files, func(a, b *restored) int { return cmp.Compare(a.to.id, b.to.id) })
+	return r.run()
+}
+
+// run tries until nothing comes in between.
+func (r *restoring) run() (store.Pos, error) {
 	for {
 		pos, again, err := r.attempt()
 		if err != nil {
-			return 0, fmt.Errorf("restore from snapshot %d: %w", view, err)
+			return 0, fmt.Errorf("restore from snapshot %d: %w", r.view, err)
 		}
 		if !again {
 			return pos, nil
@@ -44,6 +78,7 @@ type restoring struct {
 // restored is one file.
 type restored struct {
 	to, from *node
+	dataOnly bool      // named streams stay
 	seen     streamSet // the live streams as they were when planning began
 	gone     []namedStream
 	streams  []*restoredStream
@@ -103,24 +138,20 @@ func (n *inode) streamSet() (streamSet, error) {
 	return s, err
 }
 
-// open opens the files on both sides.
-func (r *restoring) open(files []store.FileID) error {
-	files = slices.Clone(files)
-	slices.Sort(files)
-	for _, id := range slices.Compact(files) {
-		to, err := r.v.OpenID(store.Live, id)
-		if err != nil {
-			return err
-		}
-		f := &restored{to: to.(*node)}
-		r.files = append(r.files, f)
-		from, err := r.v.OpenID(r.view, id)
-		if err != nil {
-			return err
-		}
-		f.from = from.(*node)
+// open opens a file and what it becomes.
+func (r *restoring) open(to, from store.FileID) (*restored, error) {
+	live, err := r.v.OpenID(store.Live, to)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	f := &restored{to: live.(*node)}
+	r.files = append(r.files, f)
+	then, err := r.v.OpenID(r.view, from)
+	if err != nil {
+		return nil, err
+	}
+	f.from = then.(*node)
+	return f, nil
 }
 
 func (r *restoring) close() {
@@ -189,6 +220,9 @@ func (f *restored) pair() error {
 		}
 		held := n.data.openHandle()
 		f.streams = append(f.streams, &restoredStream{stream: n.data, from: from.(*handle), held: held})
+	}
+	if f.dataOnly {
+		return nil
 	}
 	for _, e := range f.seen.named {
 		if want.find(e.up) == nil {
@@ -264,6 +298,14 @@ func (r *restoring) plan(s *restoredStream) error {
 	p := newPlanIn(s.stream, r.c)
 	r.plans = append(r.plans, p)
 	from := s.from.stream
+	if end, many, err := s.whole(from); err != nil {
+		return err
+	} else if many {
+		z := lazyClone{p: p, from: from}
+		z.begin()
+		z.add(0, end, 0)
+		return nil
+	}
 	list, err := r.v.changed(from, s.stream)
 	if err != nil {
 		return err
@@ -297,6 +339,19 @@ func (r *restoring) plan(s *restoredStream) error {
 	}
 	p.flush()
 	return nil
+}
+
+// whole reports whether a stream becomes another file's and one of them holds more than a few chunks:
+// then all of them, up to end, are shared at once, without looking for those that differ.
+func (s *restoredStream) whole(from *stream) (end uint32, many bool, err error) {
+	end = uint32((max(s.size.Load(), from.size.Load()) + chunkSize - 1) / chunkSize)
+	if s.n.id == from.n.id || int(end) <= s.n.v.few {
+		return end, false, nil
+	}
+	if many, err = from.many(0, end); !many && err == nil {
+		many, err = s.many(0, end)
+	}
+	return end, many, err
 }
 
 // commit adds what becomes of inodes, names and pending clones, and commits all of it.

@@ -289,6 +289,39 @@ func (s snapshots) Restore(files []store.FileID, view store.View) (store.Pos, er
 	return v.done(), nil
 }
 
+func (s snapshots) Replace(list []store.Replacement, view store.View) (store.Pos, error) {
+	v := s.v
+	if err := v.enter("Snapshots.Replace"); err != nil {
+		return 0, err
+	}
+	defer v.mu.Unlock()
+	if view == store.Live || len(list) == 0 {
+		return 0, store.ErrInvalid
+	}
+	became := map[*inode]*inode{}
+	for _, r := range list {
+		to, err := v.inode(r.To, store.Live)
+		if err != nil {
+			return 0, err
+		}
+		from, err := v.inode(r.From, view)
+		if err != nil {
+			return 0, err
+		}
+		if to.unnamed == nil || from.unnamed == nil {
+			return 0, store.ErrIsDir
+		}
+		if became[to] != nil {
+			return 0, store.ErrInvalid
+		}
+		became[to] = from
+	}
+	for to, from := range became {
+		to.unnamed.data = from.unnamed.data.clone()
+	}
+	return v.done(), nil
+}
+
 // restore makes the streams of n what they are in old.
 func (n *inode) restore(old *inode) {
 	if n.unnamed != nil {

@@ -74,6 +74,7 @@ var contract = []struct {
 	{"snapshots/restore-streams", testRestoreStreams},
 	{"snapshots/restore-set", testRestoreSet},
 	{"snapshots/restore-under-load", testRestoreUnderLoad},
+	{"snapshots/replace", testReplace},
 	{"snapshots/changed", testChanged},
 	{"snapshots/under-load", testSnapshotUnderLoad},
 	{"pins/stable", testPinStable},

@@ -280,7 +280,15 @@ func (x *Executor) snapshot(op Op) (out string, pos store.Pos, err error) {
 			return "", 0, err
 		}
 		ids, err := x.ids(op.Scope)
-		if err == nil {
+		switch {
+		case err != nil:
+		case op.Replace:
+			var list []store.Replacement
+			for i, id := range ids {
+				list = append(list, store.Replacement{To: id, From: ids[(i+1)%len(ids)]})
+			}
+			pos, err = sn.Replace(list, v)
+		default:
 			pos, err = sn.Restore(ids, v)
 		}
 		return "", pos, err

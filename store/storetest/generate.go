@@ -344,6 +344,9 @@ func (g *Generator) snapshotOp(op *Op, all, files []found) {
 		}
 	case OpRestore:
 		op.Scope = []string{f.path}
+		if op.Replace = g.rng.IntN(2) == 0; op.Replace {
+			all = files
+		}
 		for g.rng.IntN(3) == 0 {
 			op.Scope = append(op.Scope, pick(g.rng, all).path)
 		}

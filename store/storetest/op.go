@@ -84,7 +84,7 @@ type Op struct {
 	To      Ref // rename, link: the new name; clone: the target; diff: the other view
 	Off, N  int64
 	Dst     int64
-	Replace bool
+	Replace bool     // rename: what is there; restore: each file by the next one's data
 	Name    string   // of a snapshot, stream or bucket
 	Scope   []string // paths a snapshot covers, or that are restored
 	Seed    uint64

@@ -55,6 +55,65 @@ func testRestoreSet(k *kit) {
 	k.holds(state, pattern(3, 9000))
 }
 
+// Files take the data of others as one, or none does; what else they have stays.
+func testReplace(k *kit) {
+	d := k.mkdir(k.root, "vms")
+	a, b := k.file(d, "a"), k.file(d, "b")
+	x, y := k.file(d, "x"), k.file(d, "y")
+	big := pattern(1, 20<<20+5000) // many chunks
+	k.write(k.data(a), big, 0)
+	k.write(k.data(b), pattern(2, 3000), 0)
+	k.write(k.data(x), pattern(3, 100<<10), 0)
+	k.write(k.data(y), pattern(4, 21<<20), 0)
+	k.write(k.stream(y, "own"), []byte("stays"), 0)
+	v := k.snap("s")
+	late := k.file(d, "late")
+	k.write(k.data(a), pattern(5, 1<<20), 0)
+
+	for _, c := range []struct {
+		want error
+		list []store.Replacement
+		view store.View
+	}{
+		{store.ErrInvalid, nil, v},
+		{store.ErrInvalid, []store.Replacement{{To: x.ID(), From: a.ID()}}, store.Live},
+		{store.ErrInvalid, []store.Replacement{{To: x.ID(), From: a.ID()}, {To: x.ID(), From: b.ID()}}, v},
+		{store.ErrIsDir, []store.Replacement{{To: x.ID(), From: a.ID()}, {To: d.ID(), From: b.ID()}}, v},
+		{store.ErrIsDir, []store.Replacement{{To: x.ID(), From: a.ID()}, {To: y.ID(), From: d.ID()}}, v},
+		{store.ErrNotFound, []store.Replacement{{To: x.ID(), From: a.ID()}, {To: y.ID(), From: late.ID()}}, v},
+		{store.ErrNotFound, []store.Replacement{{To: x.ID(), From: a.ID()}, {To: 1 << 50, From: b.ID()}}, v},
+	} {
+		_, err := k.v.Snapshots().Replace(c.list, c.view)
+		k.fails(err, c.want)
+	}
+	k.holds(k.data(x), pattern(3, 100<<10))
+	attr := k.attr(y)
+
+	pos, err := k.v.Snapshots().Replace([]store.Replacement{{To: y.ID(), From: b.ID()}, {To: x.ID(), From: a.ID()}, {To: late.ID(), From: y.ID()}}, v)
+	k.ok(err)
+	k.ok(k.v.Wait(pos))
+	k.holds(k.data(x), big)
+	k.holds(k.data(y), pattern(2, 3000))
+	k.holds(k.data(late), pattern(4, 21<<20))
+	own, err := y.Stream("own")
+	k.ok(err)
+	defer own.Close()
+	k.holds(own, []byte("stays"))
+	if now := k.attr(y); now.LastWriteTime != attr.LastWriteTime || now.FileAttributes != attr.FileAttributes || now.Size != 3000 {
+		k.Errorf("%+v became %+v", attr, now)
+	}
+	// They are themselves from here on.
+	k.write(k.data(x), []byte("x"), 4096)
+	copy(big[4096:], "x")
+	k.holds(k.data(x), big)
+	k.holds(k.data(k.in(v, a.ID())), pattern(1, 20<<20+5000))
+	pos, err = k.v.Snapshots().Replace([]store.Replacement{{To: a.ID(), From: a.ID()}, {To: x.ID(), From: x.ID()}}, v)
+	k.ok(err)
+	k.ok(k.v.Wait(pos))
+	k.holds(k.data(a), pattern(1, 20<<20+5000))
+	k.holds(k.data(x), pattern(3, 100<<10))
+}
+
 // A snapshot shows a restore whole or not at all, and no write that came after it is lost.
 func testRestoreUnderLoad(k *kit) {
 	const files, size = 4, 1 << 20

@@ -25,7 +25,19 @@ func addVerbs(root *cobra.Command) {
 			parent = group(parent, w)
 		}
 		parent.AddCommand(verb(op, words[len(words)-1]))
+		for g := parent; g != root; g = g.Parent() {
+			g.Short = verbsOf(g)
+		}
 	}
+}
+
+// verbsOf says what there is below a noun.
+func verbsOf(g *cobra.Command) string {
+	var words []string
+	for _, c := range g.Commands() {
+		words = append(words, c.Name())
+	}
+	return strings.Join(words, ", ")
 }
 
 // group finds or makes the command that holds a noun's verbs.
@@ -36,8 +48,7 @@ func group(parent *cobra.Command, word string) *cobra.Command {
 		}
 	}
 	g := &cobra.Command{
-		Use:   word,
-		Short: "Operations on " + word + "s",
+		Use: word,
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("unknown command %q for %q; see '%s --help'", args[0], c.CommandPath(), c.CommandPath())

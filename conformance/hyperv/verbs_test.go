@@ -429,7 +429,8 @@ func volume(_ *play, h *handle, _ []string) (string, error) {
 	for _, f := range []struct {
 		bit  uint32
 		name string
-	}{{0x8, "ACLs"}, {0x40, "sparse files"}, {0x08000000, "block refcounting"}, {0x20000000, "sparse VDL"}} {
+	}{{fscc.FsPersistentACLs, "ACLs"}, {fscc.FsSupportsSparseFiles, "sparse files"}, {fscc.FsSupportsBlockRefcounting, "block refcounting"},
+		{fscc.FsSupportsSparseVDL, "sparse VDL"}} {
 		if flags&f.bit != 0 {
 			words = append(words, f.name)
 		}

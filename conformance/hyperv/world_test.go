@@ -1,6 +1,7 @@
 package hyperv
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -95,6 +96,9 @@ func (w *world) load() (stop func() (requests int)) {
 			rng := rand.New(rand.NewPCG(uint64(d), uint64(i)))
 			wg.Go(func() {
 				p := make([]byte, 64<<10)
+				for i := 0; i < len(p); i += 8 {
+					binary.LittleEndian.PutUint64(p[i:], rng.Uint64()) // neither zeros nor compressible
+				}
 				for n := &counts[d*depth+i]; ; *n++ {
 					select {
 					case <-done:

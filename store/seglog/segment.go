@@ -206,6 +206,10 @@ func (l *Log) prewrite(f vfs.File, fill bool) error {
 		if off == 0 || !fill || l.behind() {
 			break
 		}
+		// By pieces: the log's own syncs would wait behind all of it at the end.
+		if err := f.SyncData(); err != nil {
+			return err
+		}
 	}
 	return f.Sync()
 }

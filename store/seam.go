@@ -258,7 +258,9 @@ type Info struct {
 // system offers; Free is what writes may still use.
 type Space struct {
 	Total, Used, Free int64
-	SnapshotHeld      int64
+	// SnapshotHeld is what only snapshots and pins keep, as it was a minute ago or later. What a
+	// clone of it shares counts as well.
+	SnapshotHeld int64
 }
 
 // Attr are a node's attributes. Sizes are those of the unnamed stream, 0 for

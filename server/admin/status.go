@@ -18,18 +18,20 @@ var statusOperations = []Operation{{
 
 // Status is the array at a glance.
 type Status struct {
-	Version     string  `json:"version"`
-	Listen      string  `json:"listen"`
-	Uptime      string  `json:"uptime"`
-	Connections int     `json:"connections"`
-	Sessions    int     `json:"sessions"`
-	Opens       int     `json:"opens"`
-	Shares      int     `json:"shares"`
-	Capacity    int64   `json:"capacity_bytes"`
-	Used        int64   `json:"used_bytes"`
-	Free        int64   `json:"free_bytes"`
-	Full        float64 `json:"full_percent"`
-	Warning     string  `json:"warning"`
+	Version     string `json:"version"`
+	Listen      string `json:"listen"`
+	Uptime      string `json:"uptime"`
+	Connections int    `json:"connections"`
+	Sessions    int    `json:"sessions"`
+	Opens       int    `json:"opens"`
+	Shares      int    `json:"shares"`
+	Capacity    int64  `json:"capacity_bytes"`
+	Used        int64  `json:"used_bytes"`
+	Free        int64  `json:"free_bytes"`
+	// SnapshotHeld is of what is used what only snapshots keep, as of a minute ago at most.
+	SnapshotHeld int64   `json:"snapshot_held_bytes"`
+	Full         float64 `json:"full_percent"`
+	Warning      string  `json:"warning"`
 	// FullIn is when the volume is full at the pace of the last hour; "" if that cannot be said.
 	FullIn  string         `json:"full_in"`
 	Growers []watch.Grower `json:"growers"`
@@ -41,7 +43,7 @@ func status(_ context.Context, s *System, _ *Call) (any, error) {
 	st := Status{
 		Version: s.Version, Listen: s.Listen, Uptime: time.Since(s.Started).Round(time.Second).String(),
 		Connections: len(s.Server.Connections()), Sessions: len(s.Server.Sessions()), Opens: len(s.Server.Opens()),
-		Shares: len(s.Shares.List()), Capacity: space.Total, Used: space.Used, Free: space.Free,
+		Shares: len(s.Shares.List()), Capacity: space.Total, Used: space.Used, Free: space.Free, SnapshotHeld: space.SnapshotHeld,
 	}
 	if space.Total > 0 {
 		// One decimal is what a person reads.

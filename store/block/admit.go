@@ -240,7 +240,7 @@ func (v *Volume) relieve(n int64) error {
 		}
 		for more := true; more && v.allowance(n) != nil; {
 			var err error
-			if more, err = v.Step(); err != nil {
+			if more, err = v.hurry(); err != nil {
 				return err
 			}
 		}

@@ -7,7 +7,9 @@ import (
 	"gabion/store"
 )
 
-// heldEvery is how often what snapshots and pins keep is added up anew.
+// heldEvery is how often what snapshots and pins keep is added up anew, if anything changed: so
+// Space is true to what was so long ago, and as long as a pass takes; while other work never
+// ends, twice that.
 const heldEvery = 30 * time.Second
 
 // heldPass adds up what only snapshots and pins keep, in bounded steps: of every key that
@@ -23,15 +25,21 @@ type heldPass struct {
 	alarm   *time.Timer
 }
 
+// heldLate says that a pass must have its steps although there is other work. Caller holds
+// house.step.
+func (v *Volume) heldLate() bool {
+	return !v.opt.Manual && v.opt.Now().Sub(v.held.began) > 2*v.opt.held
+}
+
 // measureHeld does a step of a pass, when one is due. Caller holds house.step.
 func (v *Volume) measureHeld() (bool, error) {
 	p := &v.held
 	if !p.running {
 		now, pos := v.opt.Now(), v.log.Last()
-		if uint64(pos) == p.pos || v.pressed() {
+		if uint64(pos) == p.pos {
 			return false, nil
 		}
-		if wait := heldEvery - now.Sub(p.began); !v.opt.Manual && wait > 0 {
+		if wait := v.opt.held - now.Sub(p.began); !v.opt.Manual && wait > 0 {
 			if p.alarm == nil {
 				p.alarm = time.AfterFunc(wait, v.work.poke)
 			}

@@ -88,14 +88,18 @@ func (h *house) start() {
 		return
 	}
 	h.done = make(chan struct{})
+	h.poke() // what snapshots hold is not known yet
 	go func() {
 		defer close(h.done)
+		tick := time.NewTicker(h.v.opt.held)
+		defer tick.Stop()
 		owes := 0 // bytes that the last step moved
 		for {
 			select {
 			case <-h.quit:
 				return
 			case <-h.kick:
+			case <-tick.C:
 			}
 			h.rest(5 * time.Millisecond) // what comes meanwhile shares a step
 			for h.v.check() == nil {
@@ -159,6 +163,19 @@ func (h *house) stop() {
 func (v *Volume) Step() (bool, error) {
 	v.work.step.Lock()
 	defer v.work.step.Unlock()
+	more, err := v.stepLocked()
+	if err == nil && (!more || v.heldLate()) {
+		var held bool
+		held, err = v.measureHeld()
+		more = more || held
+	}
+	return more, err
+}
+
+// hurry is Step for who waits for room.
+func (v *Volume) hurry() (bool, error) {
+	v.work.step.Lock()
+	defer v.work.step.Unlock()
 	return v.stepLocked()
 }
 
@@ -206,9 +223,6 @@ func (v *Volume) stepLocked() (bool, error) {
 		return more, err
 	}
 	more, err := v.reclaim()
-	if !more && err == nil {
-		more, err = v.measureHeld()
-	}
 	return more || flush, err
 }
 

@@ -33,6 +33,7 @@ type Options struct {
 
 	rebuild bool                  // make the index anew (Rebuild)
 	leap    func(n uint64) uint64 // tests: seglog.Options.Leap
+	held    time.Duration         // tests: in place of heldEvery
 }
 
 const (
@@ -55,6 +56,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.held == 0 {
+		o.held = heldEvery
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -185,24 +185,33 @@ func (r *restoring) charge() (done restoreCharge, err error) {
 		}
 	}()
 	for _, f := range r.files {
-		c, err := f.to.charging()
-		if err != nil {
-			return done, err
-		}
-		if c.d == nil {
+		n := f.to.inode
+		d, more := n.domain(), int64(0)
+		if d == nil {
 			continue
 		}
-		more := -c.was
 		for _, s := range f.streams {
 			more += s.from.stream.sizes().public().Allocated
+			if !s.fresh {
+				more -= s.stream.sizes().public().Allocated
+			}
 		}
-		if err := c.d.charge(more); err != nil {
+		for _, e := range f.gone {
+			if s := n.streams[e.no]; s != nil {
+				more -= s.sizes().public().Allocated
+			} else if z, _, err := n.streamSizes(e.no); err == nil {
+				more -= z.public().Allocated
+			} else {
+				return done, err
+			}
+		}
+		if err := d.charge(more); err != nil {
 			return done, err
 		}
 		done = append(done, struct {
 			d     *domain
 			bytes int64
-		}{c.d, more})
+		}{d, more})
 	}
 	return done, nil
 }

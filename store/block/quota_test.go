@@ -172,6 +172,24 @@ func TestQuota(t *testing.T) {
 	x.limit(x.a, 4)
 	x.ok(x.v.Snapshots().Restore([]store.FileID{g.ID()}, snap.View))
 	x.used(x.a, 4)
+	// So is a file that takes another's data; its own streams stay, and count.
+	to := x.make(x.b, "to", false)
+	if _, _, err := to.CreateStream("side"); err != nil {
+		t.Fatal(err)
+	}
+	replace := []store.Replacement{{To: to.ID(), From: g.ID()}}
+	x.full(x.v.Snapshots().Replace(replace, snap.View))
+	x.used(x.a, 4)
+	x.limit(x.a, 9)
+	side, err := to.Stream("side")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.ok(side.SetSize(1, store.Touch{}))
+	x.ok(x.v.Snapshots().Replace(replace, snap.View))
+	x.used(x.a, 9)
+	x.ok(x.v.Unlink(x.b, "to"))
+	x.used(x.a, 4)
 	x.limit(x.b, 0)
 	x.ok(x.v.Link(g, x.a, "j", false))
 	if err := x.v.SetQuota(x.b.ID(), 1<<20); !errors.Is(err, store.ErrQuotaBorder) {

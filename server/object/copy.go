@@ -129,8 +129,11 @@ func (o *Open) CopyRange(src *Open, srcOff, off, n int64) (copied int64, pos sto
 	buf := make([]byte, min(n-copied, copyBuffer))
 	for copied < n {
 		k, err := src.readRaw(buf[:min(n-copied, copyBuffer)], srcOff+copied)
-		if err != nil || k == 0 {
+		if err != nil {
 			return copied, pos, o.tree.vol.fs.statusOf(err)
+		}
+		if k == 0 { // cut short or closed meanwhile
+			return copied, pos, ntstatus.InvalidViewSize
 		}
 		p, st := o.Write(buf[:k], off+copied, false)
 		if st != ntstatus.Success {

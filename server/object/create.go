@@ -319,11 +319,13 @@ func (c *creation) kept() uint32 {
 	return c.granted &^ c.implied
 }
 
-// result fills in the result once the open stands. Caller holds f.mu.
+// result fills in the result once the open stands; an open that cannot be described is taken
+// back. Caller holds f.mu.
 func (c *creation) result(o *Open, action uint32, pos store.Pos) (CreateResult, ntstatus.Status) {
 	c.acquire(o)
 	info, st := o.info()
 	if st != ntstatus.Success {
+		o.unmake()
 		return CreateResult{}, st
 	}
 	res := CreateResult{Open: o, Action: action, Oplock: o.oplock(), Info: info, Pos: pos}

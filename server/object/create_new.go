@@ -49,6 +49,7 @@ func (c *creation) create(dir *place) (res CreateResult, st ntstatus.Status, aga
 	res, st = c.created(f, dir, pos)
 	f.mu.Unlock()
 	if st != ntstatus.Success {
+		c.takeBack(f, dir)
 		f.release()
 		return res, st, false
 	}
@@ -192,13 +193,7 @@ func (c *creation) created(f *File, dir *place, pos store.Pos) (CreateResult, nt
 		if c.path.stream == "" {
 			data, err = f.node.Data()
 		} else {
-			var p store.Pos
-			if data, p, err = f.node.CreateStream(c.path.stream); err == nil {
-				pos = p
-				if c.req.Allocation > 0 {
-					pos, err = data.SetAllocation(c.req.Allocation, store.Touch{})
-				}
-			}
+			data, pos, err = c.newStream(f)
 		}
 		if err != nil {
 			return CreateResult{}, c.fs().statusOf(err)
@@ -210,6 +205,37 @@ func (c *creation) created(f *File, dir *place, pos store.Pos) (CreateResult, nt
 	}
 	o := c.newOpen(f, f.addStream(name, data), l)
 	return c.result(o, ActionCreated, pos)
+}
+
+// newStream makes the named stream that the request asks for, or none.
+func (c *creation) newStream(f *File) (store.Stream, store.Pos, error) {
+	data, pos, err := f.node.CreateStream(c.path.stream)
+	if err != nil || c.req.Allocation <= 0 {
+		return data, pos, err
+	}
+	if pos, err = data.SetAllocation(c.req.Allocation, store.Touch{}); err == nil {
+		return data, pos, nil
+	}
+	name := data.Name()
+	data.Close()
+	_, rerr := f.node.RemoveStream(name)
+	return nil, 0, errors.Join(err, rerr)
+}
+
+// takeBack removes the file that was just made and could not be opened, unless somebody else
+// has opened it by now.
+func (c *creation) takeBack(f *File, dir *place) {
+	v := c.tree.vol
+	lock := v.entries(dir.node.ID())
+	lock.Lock()
+	defer lock.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.streams) > 0 {
+		return
+	}
+	// What is left if this fails, too, is an empty file.
+	_, _ = v.store.Unlink(dir.node, c.path.name)
 }
 
 // announceCreate tells those who watch the directory, and breaks its grants.
@@ -244,12 +270,12 @@ func (e *opening) overwritten(o *Open) (CreateResult, ntstatus.Status, *waiter) 
 	if e.req.Disposition == dispSupersede {
 		action = ActionSuperseded
 	}
-	var res CreateResult
-	if st == ntstatus.Success {
-		res, st = e.result(o, action, pos)
-	}
 	if st != ntstatus.Success {
 		o.unmake()
+		return CreateResult{}, st, nil
+	}
+	res, st := e.result(o, action, pos)
+	if st != ntstatus.Success {
 		return CreateResult{}, st, nil
 	}
 	v := e.tree.vol
@@ -327,16 +353,15 @@ func (e *opening) addStream(l *Link, resume func()) (CreateResult, ntstatus.Stat
 	if st, w := e.admit(nil, demandOpen, resume); st != ntstatus.Success || w != nil {
 		return CreateResult{}, st, w
 	}
-	data, pos, err := e.f.node.CreateStream(e.path.stream)
-	if err == nil && e.req.Allocation > 0 {
-		pos, err = data.SetAllocation(e.req.Allocation, store.Touch{})
-	}
+	data, pos, err := e.newStream(e.f)
 	if err == nil {
 		attrs := e.attr.FileAttributes | attrArchive
 		if e.f.dir {
 			attrs = e.attr.FileAttributes
 		}
-		pos, err = e.f.node.Update(store.Change{FileAttributes: &attrs, Times: store.Times{Change: now()}})
+		if pos, err = e.f.node.Update(store.Change{FileAttributes: &attrs, Times: store.Times{Change: now()}}); err != nil {
+			data.Close()
+		}
 	}
 	if err != nil {
 		return CreateResult{}, e.fs().statusOf(err), nil

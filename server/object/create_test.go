@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"gabion/protocol/ntstatus"
+	"gabion/store"
 )
 
 func TestCreateDispositions(t *testing.T) {
@@ -346,4 +347,34 @@ func TestQuotaIndex(t *testing.T) {
 	w.want("create", w.try(quotaIndex, disposition(dispOverwriteIf)).Status, ntstatus.AccessDenied)
 	w.close(o)
 	w.idle()
+}
+
+// A CREATE that fails because of the allocation it asks for leaves nothing behind.
+func TestCreateStreamWithoutRoom(t *testing.T) {
+	w := newWorld(t)
+	w.make("f")
+	for _, path := range []string{"f:s", "g:s", "h"} {
+		out := w.try(path, disposition(dispCreate), func(r *CreateRequest) { r.Allocation = store.MaxSize + 1 })
+		if out.Status == ntstatus.Success {
+			t.Errorf("%s: an allocation of more than a file can have", path)
+		}
+		w.want("opening "+path, w.try(path, disposition(dispOpen)).Status, ntstatus.ObjectNameNotFound)
+	}
+	if got := w.list(""); got != "f" {
+		t.Errorf("there are %q", got)
+	}
+	w.idle()
+	w.make("f:s", disposition(dispCreate))
+}
+
+// A copy whose source is closed or cut short meanwhile does not claim to be complete.
+func TestCopyFromClosedSource(t *testing.T) {
+	w := newWorld(t)
+	src, other, to := w.create("f"), w.create("f"), w.create("g")
+	w.write(src, "some text", 0)
+	w.close(src)
+	if n, _, st := to.CopyRange(src, 1, 0, 8); n != 0 || st == ntstatus.Success {
+		t.Errorf("%d bytes, %v", n, st)
+	}
+	w.close(other, to)
 }

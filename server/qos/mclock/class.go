@@ -14,9 +14,15 @@ const (
 	DefaultWeight = 100
 	MaxWeight     = 1000
 
-	// slack is how far behind the clock a tag may be. It bounds what a class can get beyond
-	// its limit to 5 % of a second's worth.
+	// slack is how far behind the clock a tag may be.
 	slack = int64(50 * time.Millisecond)
+	// makeUp is the same for a limit: what a class could not be given because the machine was busy
+	// with something else it may still have, to 2.5 % of what it has in 10 s.
+	makeUp = int64(250 * time.Millisecond)
+	// It makes up for it at no more than haste hundredths of its limit, with no more than a burst at
+	// once: together less than 10 % beyond the limit in any second.
+	haste = 104
+	burst = int64(50 * time.Millisecond)
 	// arrears is the same for a reservation of a class that waits all the time: what it could not
 	// be given it is still owed.
 	arrears = int64(500 * time.Millisecond)
@@ -38,6 +44,7 @@ type Class struct {
 	rates Rates
 
 	limitTag, bandTag int64 // eligible from then on
+	hasteTag          int64 // the limit's for any second
 	reserveTag        int64
 	weightTag         int64 // virtual
 	finish            int64 // virtual, of the request that is next: what ready is ordered by
@@ -69,7 +76,7 @@ func (c *Class) Weight() int64 {
 	}
 }
 
-func (c *Class) eligible() int64 { return max(c.limitTag, c.bandTag) }
+func (c *Class) eligible() int64 { return max(c.limitTag, c.hasteTag, c.bandTag) }
 
 func (c *Class) key(o order) int64 {
 	switch o {
@@ -103,8 +110,8 @@ func (c *Class) next() {
 // wake prepares the tags of a class that had nothing queued.
 func (c *Class) wake(now int64) {
 	c.reserveTag = max(c.reserveTag, now-slack)
-	// Below 20 units a second the slack would be worth less than a unit, but let one go early.
-	if c.rates.Limit > 0 && int64(c.rates.Limit)*slack < second {
+	// Where the slack is worth less than a unit, it would let one go early.
+	if c.rates.Limit > 0 && int64(c.rates.Limit)*makeUp < second {
 		c.limitTag = max(c.limitTag, now)
 	}
 }
@@ -112,7 +119,9 @@ func (c *Class) wake(now int64) {
 // charge moves the tags on for what is served at now.
 func (c *Class) charge(now int64, r *Request, reserved bool) {
 	if c.rates.Limit > 0 {
-		c.limitTag = max(c.limitTag, now-slack) + int64(r.Units)*second/int64(c.rates.Limit)
+		d := int64(r.Units) * second / int64(c.rates.Limit)
+		c.limitTag = max(c.limitTag, now-makeUp) + d
+		c.hasteTag = max(c.hasteTag, now-burst) + d*100/haste
 	}
 	if c.rates.Bandwidth > 0 {
 		c.bandTag = max(c.bandTag, now-slack) + perSecond(int64(r.Bytes), int64(c.rates.Bandwidth))

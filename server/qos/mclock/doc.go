@@ -17,7 +17,8 @@
 // A class has a tag for each of its numbers, the time at which it may or should be served
 // next. Serving a request of cost c at time t moves them on:
 //
-//	limit        L = max(L, t−slack) + c/limit         not before L
+//	limit        L = max(L, t−makeUp) + c/limit        not before L
+//	             H = max(H, t−burst) + c/(1.04·limit)  not before H
 //	bandwidth    B = max(B, t−slack) + bytes/bandwidth not before B
 //	reservation  R = max(R, t−arrears) + c/reservation overdue from R on
 //	weight       P = P + c/weight                      virtual time: who would be done first
@@ -28,17 +29,20 @@
 //
 // A class that has requests is in one of two places:
 //
-//	           L, B ≤ now
+//	           L, H, B ≤ now
 //	waiting ───────────────▶ ready ──▶ served: by reservation if R ≤ now (least R first),
 //	   ▲      (by time)        │       else by weight (least P + c/weight first)
-//	   └──────── L, B > now ───┘
+//	   └──────── L, H, B > now ───┘
 //
 // A request served by weight leaves R alone: what a class gets as its share of the spare
 // capacity is not counted against its reservation. A limit holds in both phases. A class that
 // becomes active begins at the virtual time of the others (start-time fair queueing), so idleness
 // is no credit. Ordering by where the request would end lets a small one pass large ones that
-// came at the same time, so that who stays within its share waits for hardly anybody. The slack makes up for a timer that fires late and a client that pauses
-// for a moment: in any time T a class gets no more than (T+slack)·limit and one request.
+// came at the same time, so that who stays within its share waits for hardly anybody.
+//
+// The slacks make up for a timer that fires late, a client that pauses for a moment and a machine
+// that was busy with something else: in any time T a class gets no more than (T+makeUp)·limit and no
+// more than (T+burst)·1.04·limit, and one request.
 //
 // The work per request is logarithmic in the number of classes and of flows of a class.
 package mclock

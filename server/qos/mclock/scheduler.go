@@ -51,6 +51,7 @@ func (s *Scheduler) SetRates(now int64, c *Class, rates Rates) {
 	}
 	s.leave(c)
 	c.limitTag = scaled(c.limitTag, now, c.rates.Limit, rates.Limit)
+	c.hasteTag = scaled(c.hasteTag, now, c.rates.Limit, rates.Limit)
 	c.bandTag = scaled(c.bandTag, now, c.rates.Bandwidth, rates.Bandwidth)
 	c.reserveTag = scaled(c.reserveTag, now, c.rates.Reservation, rates.Reservation)
 	c.rates = rates

@@ -77,6 +77,25 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// A machine that stands still for a moment now and then makes up for it within the bounds.
+func TestLimitsOnABusyMachine(t *testing.T) {
+	w := newWorld(10, 256, 0, 1_000_000)
+	w.every, w.stall = int64(4*time.Second), int64(200*time.Millisecond)
+	meters := map[*client]*meter{}
+	for _, limit := range []uint64{50, 200, 1000, 2000} {
+		class, c := new(Class), &client{units: 1, depth: 32}
+		w.SetRates(w.now, class, Rates{Limit: limit})
+		w.add(c, class)
+		meters[c] = newMeter(limit, 1)
+	}
+	w.run(3 * time.Second)
+	w.served = func(c *client, r *Request) { meters[c].saw(w.now, uint64(r.Units)) }
+	w.run(10 * time.Second)
+	for _, m := range meters {
+		m.check(t, fmt.Sprintf("limit %d", m.limit), 10*time.Second)
+	}
+}
+
 func TestBandwidthLimit(t *testing.T) {
 	w := newWorld(2, 64, 0, 1_000_000)
 	class, c := new(Class), &client{units: 8, depth: 8}

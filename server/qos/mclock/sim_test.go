@@ -20,6 +20,9 @@ type world struct {
 	armed  int64 // when the timer was meant to fire, 0: it is not set
 	served func(c *client, r *Request)
 
+	// Once in every the machine does nothing for stall.
+	every, stall int64
+
 	// Instead of speed, base and busy, see device.
 	service  func(*world) int64
 	group    bool
@@ -72,7 +75,7 @@ func newArrival(c *client) *arrival {
 
 func newWorld(seed uint64, depth int, capacity, speed uint64) *world {
 	return &world{Scheduler: New(depth, capacity), rng: rand.New(rand.NewPCG(seed, 7)), speed: speed,
-		base: int64(50 * time.Microsecond), late: int64(2 * time.Millisecond), now: int64(time.Hour)}
+		base: int64(50 * time.Microsecond), late: int64(2 * time.Millisecond), now: int64(time.Hour), every: 1}
 }
 
 func (w *world) add(c *client, class *Class) {
@@ -176,6 +179,10 @@ func (w *world) run(d time.Duration) {
 	for w.events.len() > 0 && w.events[0].at <= end {
 		e := w.events.pop()
 		w.now = e.at
+		if from := w.now % w.every; w.stall > 0 && from < w.stall {
+			w.events.push(event{w.now - from + w.stall, e.a})
+			continue
+		}
 		switch {
 		case e.a == nil:
 			w.armed = 0

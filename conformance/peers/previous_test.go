@@ -10,9 +10,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gabion/conformance/client"
 	"gabion/conformance/rig"
+	"gabion/protocol/dtyp"
 	"gabion/protocol/fscc"
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
@@ -102,9 +104,12 @@ func TestPreviousVersions(t *testing.T) {
 			t.Errorf("%s: no %s in\n%s", command, status, out)
 		}
 	}
+	enumerate(t, s, `d\f`, list)
 	restoreByDuplicate(t, s, list[2]+`\d\f`)
-	if got := get(`d\copy`); got != "one" {
-		t.Errorf("restored %q", got)
+	for _, path := range []string{`d\copy`, `d\f`} {
+		if got := get(path); got != "one" {
+			t.Errorf("%s restored: %q", path, got)
+		}
 	}
 }
 
@@ -158,5 +163,65 @@ func restoreByDuplicate(t *testing.T, s *rig.Server, old string) {
 	_, err = dst.Ioctl(uint32(fscc.FsctlDuplicateExtentsToFile), x.Append(nil), 0)
 	must(err)
 	must(dst.Close())
+	// And onto the live file itself.
+	now, err := tree.Create(client.OpenFile(`d\f`))
+	must(err)
+	must(now.SetInfo(smb2.InfoFile, uint8(fscc.FileEndOfFileInformation), 0, (&fscc.EndOfFileInformation{EndOfFile: 3}).Append(nil)))
+	_, err = now.Ioctl(uint32(fscc.FsctlDuplicateExtentsToFile), x.Append(nil), 0)
+	must(err)
+	must(now.Close())
 	must(src.Close())
+}
+
+// enumerate asks for the versions of a file as a kernel's client and smbinfo list-snapshots do: first how many there
+// are and how much room they take, then with that room ([MS-SMB2] 2.2.32.2, 3.3.5.15.1). smbinfo
+// takes each 50 bytes from an @ on for a time, and prints it also in units of 100 nanoseconds since 1601, for
+// a mount that asks for a version by timewarp.
+func enumerate(t *testing.T, s *rig.Server, path string, want []string) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn, err := client.Dial(s.Addr, client.Options{})
+	must(err)
+	defer conn.Close()
+	must(conn.Negotiate(client.Negotiation{}))
+	session, err := conn.Login(client.Credentials{User: rig.User, Password: rig.Password})
+	must(err)
+	tree, err := session.Connect("vms")
+	must(err)
+	open := client.OpenFile(path)
+	open.DesiredAccess, open.CreateDisposition = 0x00120089, smb2.DispositionOpen
+	f, err := tree.Create(open)
+	must(err)
+	le := binary.LittleEndian
+	b, err := f.Ioctl(uint32(fscc.FsctlSrvEnumerateSnapshots), nil, 16)
+	must(err)
+	size := int(le.Uint32(b[8:]))
+	if n := int(le.Uint32(b)); n != len(want) || le.Uint32(b[4:]) != 0 || size < 50*n || size > 50*n+2 {
+		t.Fatalf("without room: %x", b)
+	}
+	b, err = f.Ioctl(uint32(fscc.FsctlSrvEnumerateSnapshots), nil, uint32(12+size))
+	must(err)
+	if le.Uint32(b) != uint32(len(want)) || le.Uint32(b[4:]) != uint32(len(want)) || int(le.Uint32(b[8:])) != size || len(b) != 12+size {
+		t.Fatalf("with room: %x", b)
+	}
+	for i, token := range want {
+		text := b[12+50*i:][:50]
+		if got := dtyp.DecodeUTF16(text[:48]); got != token || text[48] != 0 || text[49] != 0 {
+			t.Errorf("token %d is %q %x, want %q", i, got, text[48:], token)
+		}
+		at, err := time.Parse("@GMT-2006.01.02-15.04.05", token)
+		must(err)
+		old, err := tree.Create(client.WithContext(open, smb2.ContextTimewarp, &smb2.Timewarp{Timestamp: dtyp.FiletimeOf(at)}))
+		if err != nil {
+			t.Errorf("opened by timewarp at %s: %v", token, err)
+			continue
+		}
+		must(old.Close())
+	}
+	must(f.Close())
 }

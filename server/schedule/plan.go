@@ -133,7 +133,10 @@ type Taken struct {
 // Expired returns the names of the snapshots that may go now.
 func (k Keep) Expired(now time.Time, taken []Taken) []string {
 	list := slices.Clone(taken)
-	slices.SortStableFunc(list, func(x, y Taken) int { return y.At.Compare(x.At) }) // newest first
+	newestFirst := func(x, y Taken) int { return y.At.Compare(x.At) }
+	if slices.Reverse(list); !slices.IsSortedFunc(list, newestFirst) { // they come oldest first
+		slices.SortStableFunc(list, newestFirst)
+	}
 	kept := make([]bool, len(list))
 	keep := func(n int, period func(time.Time) int) {
 		last, first := 0, true

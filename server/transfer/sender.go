@@ -12,24 +12,31 @@ import (
 // ahead is how many frames are read while one is sent.
 const ahead = 4
 
-// sender makes frames on the caller's goroutine and writes them on one of its own.
+// sender makes frames on the caller's goroutine, and seals and writes them on one of its own.
 //
-//	free ─▶ fill ─▶ full ─▶ write ─▶ free
+//	free ─▶ fill ─▶ full ─▶ seal, write ─▶ free
 type sender struct {
 	ctx  context.Context
 	turn Turn
 	free chan []byte
-	full chan []byte
+	full chan full
 	done chan struct{} // the writer has ended
 	err  error         // why; valid when done is closed
 	seq  uint64
 	data int64
 }
 
+// full is a frame that is ready to be sealed.
+type full struct {
+	b   []byte
+	t   archive.Type
+	seq uint64
+}
+
 const frameSize = archive.HeaderSize + archive.MaxPayload
 
 func newSender(ctx context.Context, w io.Writer, turn Turn) *sender {
-	s := &sender{ctx: ctx, turn: turn, free: make(chan []byte, ahead), full: make(chan []byte, ahead), done: make(chan struct{})}
+	s := &sender{ctx: ctx, turn: turn, free: make(chan []byte, ahead), full: make(chan full, ahead), done: make(chan struct{})}
 	for range ahead {
 		s.free <- make([]byte, frameSize)
 	}
@@ -40,12 +47,13 @@ func newSender(ctx context.Context, w io.Writer, turn Turn) *sender {
 // write sends frames until the channel is closed or something fails. It ends with close.
 func (s *sender) write(w io.Writer) {
 	defer close(s.done)
-	for b := range s.full {
-		if _, err := w.Write(b); err != nil {
+	for f := range s.full {
+		archive.Seal(f.b, f.t, f.seq)
+		if _, err := w.Write(f.b); err != nil {
 			s.err = err
 			return
 		}
-		s.free <- b[:frameSize]
+		s.free <- f.b[:frameSize]
 	}
 }
 
@@ -80,13 +88,12 @@ func (s *sender) frame() ([]byte, error) {
 	}
 }
 
-// send seals a frame whose payload has n bytes.
+// send sends a frame whose payload has n bytes.
 func (s *sender) send(b []byte, t archive.Type, n int) error {
-	b = b[:archive.HeaderSize+n]
-	archive.Seal(b, t, s.seq)
+	f := full{b[:archive.HeaderSize+n], t, s.seq}
 	s.seq++
 	select {
-	case s.full <- b:
+	case s.full <- f:
 		return nil
 	case <-s.done:
 		return errors.Join(errReceiver, s.err)

@@ -36,8 +36,9 @@ func (c *control) allocatedRanges() {
 		c.fail(ntstatus.InvalidParameter)
 		return
 	}
-	ranges, status := c.f.obj.Allocated(x.FileOffset, x.Length, nil)
-	fit := min(len(ranges), c.room()/fscc.AllocatedRangeSize)
+	fit := c.room() / fscc.AllocatedRangeSize
+	ranges, status := c.f.obj.Allocated(x.FileOffset, x.Length, fit)
+	fit = min(fit, len(ranges))
 	switch {
 	case status != ntstatus.Success:
 		c.fail(status)

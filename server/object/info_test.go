@@ -1,6 +1,8 @@
 package object
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -111,6 +113,31 @@ func TestAttributes(t *testing.T) {
 	w.idle()
 }
 
+// What is allocated of a large file is found in pieces, and no more of it than there is room for.
+func TestAllocatedOfLargeFile(t *testing.T) {
+	w := newWorld(t)
+	o := w.create("f")
+	o.SetSparse(true)
+	const block = 4096
+	o.SetEndOfFile(1 << 40)
+	want := []store.Range{{Off: 0, Len: block}, {Off: 2 * block, Len: block}, {Off: rangesStep - block, Len: 2 * block},
+		{Off: 100 << 30, Len: block}, {Off: 1<<40 - 2*block, Len: 2 * block}}
+	for _, r := range want {
+		w.write(o, strings.Repeat("x", int(r.Len)), r.Off)
+	}
+	got, st := o.Allocated(0, 1<<40, 100)
+	w.want("all", st, ntstatus.Success)
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+	got, st = o.Allocated(block, 1<<39, 1)
+	w.want("two", st, ntstatus.Success)
+	if len(got) <= 1 || got[0] != want[1] {
+		t.Errorf("with room for one: %v", got)
+	}
+	w.close(o)
+}
+
 func TestSparse(t *testing.T) {
 	w := newWorld(t)
 	o := w.create("f")
@@ -118,7 +145,7 @@ func TestSparse(t *testing.T) {
 	w.write(o, "data", 512<<10)
 	ranges := func() []store.Range {
 		t.Helper()
-		r, st := o.Allocated(0, 1<<20, nil)
+		r, st := o.Allocated(0, 1<<20, 100)
 		w.want("allocated", st, ntstatus.Success)
 		return r
 	}

@@ -23,7 +23,12 @@ type array struct {
 
 func newArray(t testing.TB) *array {
 	t.Helper()
-	a := &array{vol: memvol.New(memvol.Options{})}
+	return newArrayIn(t, memvol.New(memvol.Options{}))
+}
+
+func newArrayIn(t testing.TB, vol store.Volume) *array {
+	t.Helper()
+	a := &array{vol: vol}
 	var err error
 	if a.link, err = Open(a.vol, nil, nil); err != nil {
 		t.Fatal(err)
@@ -228,6 +233,51 @@ func TestTakerFails(t *testing.T) {
 	cancel()
 	if _, err := src.Remote(ctx, 0, 512, func([]byte, int64) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// What cannot be read is never promised: what lies before it arrives, and the transfer ends
+// without being tried again.
+func TestSourceCannotRead(t *testing.T) {
+	var broken atomic.Bool
+	var reads atomic.Int32
+	a, b := newArrayIn(t, memvol.New(memvol.Options{Fault: func(method string) error {
+		if method == "ReadAt" && broken.Load() && reads.Add(1) == 6 {
+			return &store.CorruptError{}
+		}
+		return nil
+	}})), newArray(t)
+	root, _ := a.vol.Root(store.Live)
+	n, _, err := a.vol.Create(root, "f", store.Init{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ := n.Data()
+	want := bytes.Repeat([]byte("0123456789abcdef"), 12<<20/16)
+	if _, err := s.WriteAt(want, 0, store.Touch{}); err != nil {
+		t.Fatal(err)
+	}
+	tok, _, _, err := a.tokens.Issue(s, 0, int64(len(want)), 0, odx.Issuer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.trust(t, a, a.serve(t))
+	a.trust(t, b, "")
+	src, err := b.tokens.Open(tok[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken.Store(true)
+	got, _, err := collect(src, 0, src.Length)
+	if !errors.Is(err, odx.ErrUnreachable) || len(got) == 0 || len(got) == len(want) || !bytes.HasPrefix(want, got) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if r := reads.Load(); r > 12 {
+		t.Errorf("it was tried again: %d reads", r)
+	}
+	broken.Store(false)
+	if got, _, err := collect(src, 0, src.Length); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("read again: %d bytes, %v", len(got), err)
 	}
 }
 

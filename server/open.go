@@ -54,6 +54,7 @@ type open struct {
 	// ReplayEligible is Open.IsReplayEligible: set by CREATE, cleared by the
 	// dispatcher with the first other request that names the open.
 	replayEligible atomic.Bool
+	closed         atomic.Bool // by a CLOSE
 
 	mu       sync.Mutex
 	inflight int    // requests using the open that are not pended
@@ -214,6 +215,7 @@ func (r *request) newOpen(local LocalOpen, persistent uint64) (*open, ntstatus.S
 func (r *request) endOpen(then func()) {
 	o := r.open
 	r.unhold()
+	o.closed.Store(true)
 	if !o.end(func() { o.local.Close(ReasonClose); then() }) {
 		r.fail(ntstatus.FileClosed)
 	}

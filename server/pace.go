@@ -43,7 +43,7 @@ func (r *request) paced(bytes int, then func(*request)) {
 		}
 	}
 	if r.open.hasEnded() {
-		r.unqueue()
+		r.unqueueWith(r.open.farewell())
 	}
 }
 
@@ -80,15 +80,27 @@ func (r *request) admitted() {
 	then(r)
 }
 
-// unqueue ends a request that still waits for its turn.
-func (r *request) unqueue() {
+// unqueue ends a request that still waits for its turn because its client wants that.
+func (r *request) unqueue() { r.unqueueWith(ntstatus.Cancelled) }
+
+func (r *request) unqueueWith(status ntstatus.Status) {
 	if r.server().cfg.QoS.Cancel(&r.ticket) {
-		r.fail(ntstatus.Cancelled)
+		r.fail(status)
 	}
 }
 
-// unqueueAll ends those of an open that has ended: what is not begun will not be, so that CLOSE
-// waits for no limit.
+// farewell is what a request hears that waits when its open ends. A client that closes it is told that
+// the request was cancelled. One that lost it, to another host perhaps, has cancelled nothing: it hears
+// what it will hear of the open from then on, and goes after it.
+func (o *open) farewell() ntstatus.Status {
+	if o.closed.Load() {
+		return ntstatus.Cancelled
+	}
+	return ntstatus.FileClosed
+}
+
+// unqueueAll ends the requests of an open that has ended: what is not begun will not be, so that
+// CLOSE waits for no limit.
 func (o *open) unqueueAll() {
 	f, ok := o.local.(*file)
 	if !ok || f.binding == nil {
@@ -96,7 +108,7 @@ func (o *open) unqueueAll() {
 	}
 	for _, owner := range f.binding.Waiting() {
 		if r := owner.(*request); r.open == o {
-			r.unqueue()
+			r.unqueueWith(o.farewell())
 		}
 	}
 }

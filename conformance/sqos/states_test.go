@@ -394,6 +394,22 @@ func TestEndsWhileWaiting(t *testing.T) {
 	}
 }
 
+// A host whose file is taken away has cancelled nothing: what waits hears what any request of the file
+// hears from then on.
+func TestWaitingWhenTheFileIsTakenAway(t *testing.T) {
+	s, hosts := start(t)
+	_, d := slow(t, hosts, "a.vhdx")
+	waiting := reads(t, d, 8)
+	asyncID(t, waiting[5])
+	for _, line := range strings.Split(gabion(t, s, "open", "list"), "\n") {
+		if strings.Contains(line, "a.vhdx") {
+			gabion(t, s, "open", "close", strings.Fields(line)[0])
+		}
+	}
+	is(t, waiting[5].Done(), ntstatus.FileClosed)
+	is(t, waiting[7].Done(), ntstatus.FileClosed)
+}
+
 // The payload of a WRITE that waits counts as lent until it is answered, and the limits of
 // what clients may have in flight stay those of the whole server.
 func TestWaitingWritesCountAgainstTheBudget(t *testing.T) {

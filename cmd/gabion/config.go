@@ -52,7 +52,7 @@ type settings struct {
 
 func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.Listen, "listen", defaultListen, "address to serve SMB on; Windows hosts need port 445")
-	f.StringArrayVar(&s.Share, "share", nil, "NAME[,option…]: path=DIR, ca, shared-vhdx, encrypt, readonly, abe, no-odx, quota=SIZE, allow=PRINCIPAL (may be repeated; default vms,ca)")
+	f.StringArrayVar(&s.Share, "share", nil, "NAME[,option…]: path=DIR, ca, shared-vhdx, encrypt, readonly, abe, no-odx, compress, quota=SIZE, allow=PRINCIPAL (may be repeated; default vms,ca)")
 	f.StringArrayVar(&s.User, "user", nil, "NAME:PASSWORD or NAME:@FILE of a local user to make or change (may be repeated)")
 	f.StringVar(&s.Admin, "admin", "", "HOST:PORT of a TLS listener for the HTTP API")
 	f.StringVar(&s.AdminCert, "admin-cert", "", "certificate of that listener (default: one made at the first start, DATA/admin.crt)")

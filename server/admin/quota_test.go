@@ -15,7 +15,7 @@ import (
 )
 
 // The quota of a share is kept, counted anew at the next start, changed while the array runs, and
-// ends with the share.
+// ends with the share. So is whether it compresses.
 func TestShareQuota(t *testing.T) {
 	fs := vfs.NewMem()
 	var vol *block.Volume
@@ -100,7 +100,7 @@ func TestShareQuota(t *testing.T) {
 	if err := resize(1<<20 + 1); !errors.Is(err, store.ErrNoSpace) {
 		t.Errorf("beyond the quota after a restart: %v", err)
 	}
-	if err := b.SetQuota("vms", 2<<20); err != nil {
+	if err := b.Set("vms", func(s *ShareSpec) { s.Quota = 2 << 20 }); err != nil {
 		t.Fatal(err)
 	}
 	if err := resize(2 << 20); err != nil {
@@ -115,18 +115,27 @@ func TestShareQuota(t *testing.T) {
 		t.Fatal(err)
 	}
 	state(b, 2<<20, 2<<20)
-	if err := b.SetQuota("vms", 0); err != nil {
+	if err := b.Set("vms", func(s *ShareSpec) { s.Quota = 0 }); err != nil {
 		t.Fatal(err)
 	}
 	if err := resize(3 << 20); err != nil {
 		t.Error(err)
 	}
 	state(b, 0, 0)
+	add(b, "packed,compress")
+	if err := b.Set("vms", func(s *ShareSpec) { s.Compress = true }); err != nil {
+		t.Fatal(err)
+	}
 	if err := vol.Close(); err != nil {
 		t.Fatal(err)
 	}
 	b = open()
 	state(b, 0, 0)
+	for _, s := range b.States() {
+		if !s.Compress {
+			t.Errorf("share %s does not compress after a restart", s.Name)
+		}
+	}
 	if err := vol.Close(); err != nil {
 		t.Fatal(err)
 	}

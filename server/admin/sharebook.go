@@ -30,6 +30,8 @@ type ShareSpec struct {
 	ReadOnly   bool `json:"readonly"`
 	ABE        bool `json:"abe"`
 	NoODX      bool `json:"no-odx"` // offloaded transfers are refused
+	// Compress stores what shrinks compressed, which costs processor time.
+	Compress bool `json:"compress"`
 	// Quota is how many bytes the files of the folder may be large together; 0 is no limit.
 	Quota int64    `json:"quota"`
 	Allow []string `json:"allow"` // principals; empty lets every authenticated user in
@@ -43,7 +45,7 @@ type ShareSpec struct {
 }
 
 // ParseShare reads NAME[,option…] with the options path=DIR, ca, shared-vhdx (which implies ca),
-// encrypt, readonly, abe, no-odx, quota=SIZE, comment=TEXT and allow=PRINCIPAL, which may be repeated.
+// encrypt, readonly, abe, no-odx, compress, quota=SIZE, comment=TEXT and allow=PRINCIPAL, which may be repeated.
 func ParseShare(text string) (ShareSpec, error) {
 	words := strings.Split(text, ",")
 	s := ShareSpec{Name: words[0]}
@@ -52,7 +54,7 @@ func ParseShare(text string) (ShareSpec, error) {
 	}
 	for _, w := range words[1:] {
 		option, value, hasValue := strings.Cut(w, "=")
-		flags := map[string]*bool{"ca": &s.CA, "encrypt": &s.Encrypt, "readonly": &s.ReadOnly, "abe": &s.ABE, "no-odx": &s.NoODX, "shared-vhdx": &s.SharedVHDX}
+		flags := map[string]*bool{"ca": &s.CA, "encrypt": &s.Encrypt, "readonly": &s.ReadOnly, "abe": &s.ABE, "no-odx": &s.NoODX, "shared-vhdx": &s.SharedVHDX, "compress": &s.Compress}
 		switch {
 		case flags[option] != nil && !hasValue:
 			*flags[option] = true
@@ -68,7 +70,7 @@ func ParseShare(text string) (ShareSpec, error) {
 		case option == "allow" && value != "":
 			s.Allow = append(s.Allow, value)
 		default:
-			return s, fmt.Errorf("share %q: unknown option %q; there are path=DIR, ca, shared-vhdx, encrypt, readonly, abe, no-odx, quota=SIZE, comment=TEXT, allow=PRINCIPAL", s.Name, w)
+			return s, fmt.Errorf("share %q: unknown option %q; there are path=DIR, ca, shared-vhdx, encrypt, readonly, abe, no-odx, compress, quota=SIZE, comment=TEXT, allow=PRINCIPAL", s.Name, w)
 		}
 	}
 	s.CA = s.CA || s.SharedVHDX
@@ -284,8 +286,8 @@ func (b *ShareBook) limit(path string, folder store.FileID) error {
 	return q.SetQuota(folder, least)
 }
 
-// SetQuota changes a share's quota, now and for the starts to come; 0 ends it.
-func (b *ShareBook) SetQuota(name string, bytes int64) error {
+// Set changes a share's quota and whether it compresses, now and for the starts to come.
+func (b *ShareBook) Set(name string, change func(*ShareSpec)) error {
 	b.editing.Lock()
 	defer b.editing.Unlock()
 	s, known := b.Find(name)
@@ -294,7 +296,7 @@ func (b *ShareBook) SetQuota(name string, bytes int64) error {
 		return fmt.Errorf("share %q: %w", name, server.ErrNoShare)
 	}
 	was := s
-	s.Quota = bytes
+	change(&s)
 	set := func(s ShareSpec) {
 		b.mu.Lock()
 		b.specs[strings.ToUpper(name)] = s
@@ -305,6 +307,7 @@ func (b *ShareBook) SetQuota(name string, bytes int64) error {
 		set(was)
 		return err
 	}
+	sh.Tree.Compress(s.Compress)
 	return b.keep(s)
 }
 
@@ -330,7 +333,7 @@ func (b *ShareBook) States() []ShareState {
 
 // tree makes the share's window on its folder, or on what that was in a snapshot.
 func (b *ShareBook) tree(s ShareSpec) (*object.Tree, error) {
-	opt := object.TreeOptions{Share: s.Name, ReadOnly: s.ReadOnly, ContinuouslyAvailable: s.CA, AccessBasedEnumeration: s.ABE}
+	opt := object.TreeOptions{Share: s.Name, ReadOnly: s.ReadOnly, ContinuouslyAvailable: s.CA, AccessBasedEnumeration: s.ABE, Compress: s.Compress}
 	var tree *object.Tree
 	var status ntstatus.Status
 	if s.Snapshot != "" {

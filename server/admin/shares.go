@@ -19,7 +19,7 @@ var shareOperations = []Operation{{
 	Summary: "Make a share and its folder, now and for the starts to come",
 	Example: "gabion share add vms,ca,path=tier1/vms",
 	Params: []Param{{Name: "spec", Positional: true, Required: true,
-		Help: "NAME[,option…]: path=DIR, ca, shared-vhdx, encrypt, readonly, abe, no-odx, quota=SIZE, comment=TEXT, allow=PRINCIPAL"}},
+		Help: "NAME[,option…]: path=DIR, ca, shared-vhdx, encrypt, readonly, abe, no-odx, compress, quota=SIZE, comment=TEXT, allow=PRINCIPAL"}},
 	Run: func(_ context.Context, s *System, c *Call) (any, error) {
 		spec, err := ParseShare(c.Str("spec"))
 		if err != nil {
@@ -35,16 +35,30 @@ var shareOperations = []Operation{{
 	Summary: "Change a share, now and for the starts to come",
 	Example: "gabion share set vms --quota 2T",
 	Params: []Param{{Name: "name", Positional: true, Required: true, Help: "the share's name"},
-		{Name: "quota", Help: "how many bytes the files of its folder may be large together, such as 2T; 0 is no limit"}},
+		{Name: "quota", Help: "how many bytes the files of its folder may be large together, such as 2T; 0 is no limit"},
+		{Name: "compress", Help: "on: what clients write from their next opens on is compressed where that makes it smaller; off"}},
 	Run: func(_ context.Context, s *System, c *Call) (any, error) {
-		if !c.Has("quota") {
-			return nil, Errorf(http.StatusBadRequest, "there is nothing to set")
+		if !c.Has("quota") && !c.Has("compress") {
+			return nil, Errorf(http.StatusBadRequest, "there is nothing to set: quota or compress")
 		}
-		bytes, err := ParseSize(c.Str("quota"))
-		if err != nil {
-			return nil, Errorf(http.StatusBadRequest, "quota: %v", err)
+		var bytes int64
+		if c.Has("quota") {
+			var err error
+			if bytes, err = ParseSize(c.Str("quota")); err != nil {
+				return nil, Errorf(http.StatusBadRequest, "quota: %v", err)
+			}
 		}
-		return nil, refusal(s.Shares.SetQuota(c.Str("name"), bytes))
+		if how := c.Str("compress"); c.Has("compress") && how != "on" && how != "off" {
+			return nil, Errorf(http.StatusBadRequest, "compress: %q is neither on nor off", how)
+		}
+		return nil, refusal(s.Shares.Set(c.Str("name"), func(spec *ShareSpec) {
+			if c.Has("quota") {
+				spec.Quota = bytes
+			}
+			if c.Has("compress") {
+				spec.Compress = c.Str("compress") == "on"
+			}
+		}))
 	},
 }, {
 	Name: "share remove", Method: "DELETE", Path: "/v1/shares/{name}", Role: auth.RoleStorageAdmin, Mutates: true,

@@ -306,6 +306,7 @@ func (c *creation) newOpen(f *File, s *Stream, l *Link) *Open {
 			o.parentKey = leaseID{c.req.Client, lr.ParentKey}
 		}
 	}
+	c.tree.pack(s.data)
 	s.opens = append(s.opens, o)
 	l.opens++
 	return o

@@ -153,6 +153,7 @@ func (t *Tree) restore(f *File, s *OpenState, path string, parent store.FileID) 
 			o.lockSeq[i].number, o.lockSeq[i].valid = e.Number, true
 		}
 	}
+	t.pack(str.data)
 	str.opens = append(str.opens, o)
 	l.opens++
 	if s.DeletePending {

@@ -2,6 +2,7 @@ package object
 
 import (
 	"strings"
+	"sync/atomic"
 
 	"gabion/protocol/ntstatus"
 	"gabion/store"
@@ -23,14 +24,29 @@ type TreeOptions struct {
 	// ForceLevelII grants level II at most ([MS-SMB2] 3.3.5.9 step on
 	// SHI1005_FLAGS_FORCE_LEVELII_OPLOCK).
 	ForceLevelII bool
+	// Compress is what Tree.Compress sets at first.
+	Compress bool
 }
 
-// Tree is a share's window on a volume. It is immutable and safe for concurrent use.
+// Tree is a share's window on a volume. But for Compress it is immutable; it is safe for concurrent use.
 type Tree struct {
 	vol    *Volume
 	root   *File  // referenced
 	prefix string // the root's path on the volume
 	opt    TreeOptions
+
+	compress atomic.Bool
+}
+
+// Compress has what is written through the tree's opens to come compressed where that makes it
+// smaller, or not any more. A file that is open by two shares is compressed if one of them says so.
+func (t *Tree) Compress(on bool) { t.compress.Store(on) }
+
+// pack makes a stream that is opened by the tree do as the tree says.
+func (t *Tree) pack(s store.Stream) {
+	if p, ok := s.(store.Packer); ok && t.compress.Load() {
+		p.SetPacking(true)
+	}
 }
 
 // Volume returns the volume the tree shows.

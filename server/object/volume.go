@@ -179,6 +179,7 @@ func (v *Volume) TreeOf(node store.Node, at string, opt TreeOptions) (*Tree, nts
 // window makes the tree whose root is at a path; it takes ownership of node.
 func (v *Volume) window(node store.Node, at string, opt TreeOptions) *Tree {
 	t := &Tree{vol: v, root: v.hold(node), prefix: at, opt: opt}
+	t.compress.Store(opt.Compress)
 	v.mu.Lock()
 	v.trees[t] = true
 	v.mu.Unlock()

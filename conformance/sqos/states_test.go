@@ -486,9 +486,9 @@ func TestLyingHost(t *testing.T) {
 			must(t, err)
 		}
 	}
-	// One goes at once and a twentieth of a second's worth early; that it takes longer on a
-	// busy machine says nothing.
-	if took := time.Since(began).Seconds(); float64(n) > 50*(took+0.05)+1 {
+	// One goes at once and a twentieth of a second's worth early, the rest at 4 % more until a quarter
+	// of a second is made up for; that it takes longer on a busy machine says nothing.
+	if took := time.Since(began).Seconds(); float64(n) > min(50*(took+0.25), 52*(took+0.05))+1 {
 		t.Errorf("%d reads in %.2f s, limit 50", n, took)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -76,6 +77,38 @@ func (a *array) get(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(p)
+}
+
+// A volume that fills up says so, where whoever looks at it or collects its metrics sees it.
+func TestFullVolumeWarnsAsAUser(t *testing.T) {
+	var log said
+	a, _ := start(t, &log, "--user=bob:Correct-Horse-77", "--share=vms", "--capacity=512M")
+	var st struct {
+		Full     float64 `json:"full_percent"`
+		Warning  string
+		Capacity int64 `json:"capacity_bytes"`
+		Free     int64 `json:"free_bytes"`
+	}
+	look := func() {
+		t.Helper()
+		if err := json.Unmarshal([]byte(a.gabion(t, "status", "--json")), &st); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if look(); st.Warning != "" || st.Full >= 80 {
+		t.Fatalf("an empty volume: %+v", st)
+	}
+	part := make([]byte, 16<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(part)
+	for i, want := range []int{80, 90, 95} {
+		for n := 0; st.Full < float64(want); n++ {
+			a.put(t, fmt.Sprintf("fill/%d-%d", i, n), part[:min(int64(len(part)), max(64<<10, st.Free/20))])
+			look()
+		}
+		if text := fmt.Sprintf("more than %d %% full", want); !strings.Contains(st.Warning, text) || !strings.Contains(a.gabion(t, "status"), text) {
+			t.Errorf("at %.1f %%: %q", st.Full, st.Warning)
+		}
+	}
 }
 
 // An administrator's day: machines, snapshots, restore, sync, difference, mount, and every refusal.

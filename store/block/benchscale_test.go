@@ -155,6 +155,45 @@ func (b *bench) deletion() {
 		"%.1f %% of %v, %d steps, longest %v", 100*cost, scan.Round(time.Millisecond), steps, longest.Round(time.Microsecond))
 }
 
+// beside writes durably while every second snapshot is deleted in the background, and before.
+func (b *bench) beside() {
+	v := b.volume(Options{})
+	size := b.sized(1 << 30)
+	s := b.file(v, "disk", size)
+	buf := noise(blockSize)
+	var views []store.View
+	for i := range int(1000 * b.scale / 100) {
+		snap, _, err := v.Snapshots().Create(fmt.Sprint("s", i), []store.FileID{store.RootID})
+		b.must(err)
+		views = append(views, snap.View)
+		for range size / chunkSize / 100 {
+			stir(buf)
+			_, err := s.WriteAt(buf, rand.Int64N(size/blockSize)*blockSize, store.Touch{})
+			b.must(err)
+		}
+	}
+	b.must(v.Sync())
+	p99 := func(l load) float64 { return float64(percentile(l.lat, 0.99)) / 1e6 }
+	var quiet, busy []float64
+	for i := range b.runs {
+		quiet = append(quiet, p99(b.overwriteFor(v, s, 4, uniform(size/blockSize), benchTime)))
+		part := views[len(views)*i/b.runs : len(views)*(i+1)/b.runs]
+		stop, done := make(chan struct{}), make(chan load)
+		go func() { done <- b.overwrite(v, s, 4, uniform(size/blockSize), forever, stop) }()
+		for k := 0; k < len(part); k += 2 {
+			_, err := v.Snapshots().Delete(part[k])
+			b.must(err)
+		}
+		for v.work.queued() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		close(stop)
+		busy = append(busy, p99(<-done))
+	}
+	b.line(fmt.Sprintf("p99 of a durable write while %d snapshots are deleted, against without", len(views)/2), "≤ 1.2", median(busy) <= 1.2*median(quiet),
+		"%.2f; %s ms after %s ms", median(busy)/median(quiet), spread(busy), spread(quiet))
+}
+
 // clones clones, restores and compares a sparse file while another is being written.
 func (b *bench) clones(piece int64) {
 	v := b.volume(Options{})

@@ -60,6 +60,7 @@ var benchSubjects = []struct {
 	{"shared", (*bench).sharedCleaning},
 	{"snapshots", (*bench).snapshots},
 	{"deletion", (*bench).deletion},
+	{"beside", (*bench).beside},
 	{"clone64k", func(b *bench) { b.clones(64 << 10) }},
 	{"clone4k", func(b *bench) { b.clones(4 << 10) }},
 	{"open", (*bench).open},

@@ -21,6 +21,10 @@
 // cleaning) is done by one background goroutine in bounded steps, each a
 // change like any other.
 //
+// A scrubber (scrub.go) reads all that lives, slowly and again and again, beside that.
+// Limits on folders (quota.go) are kept in memory only: what a folder holds is counted when its limit is
+// set, and charged where sizes change.
+//
 // Lock order, outermost first:
 //
 //	Volume.names        the shape of the tree: names and links

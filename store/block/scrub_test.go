@@ -258,7 +258,7 @@ func TestScrubBesideWork(t *testing.T) {
 }
 
 func testScrubBesideWork(t *testing.T, seed uint64) {
-	v, err := Open(Options{Dir: "vol", FS: vfs.NewMem(), SegmentSize: 256 << 10, CacheSize: 8 << 20, Manual: true, Pack: seed%2 == 1})
+	v, err := Open(Options{Dir: "vol", FS: vfs.NewMem(), SegmentSize: 256 << 10, CacheSize: 8 << 20, Manual: true, Pack: seed%2 == 1, Scrub: ScrubOptions{Rate: 64 << 20}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,24 +4,13 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"gabion/store"
 )
 
 // A file that no snapshot covers comes into a directory that one does, by a rename or a link. The directory
 // differs from then on, also when snapshots in between go.
 func TestChangedArrivals(t *testing.T) {
-	v, err := Open(Options{Dir: "vol", FS: vfs.NewMem(), SegmentSize: 256 << 10, Manual: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v.Close()
-	root, err := v.Root(store.Live)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
+	v, root := manual(t)
 	made := func(in store.Node, name string, dir bool) store.Node {
 		n, _, err := v.Create(in, name, store.Init{Dir: dir})
 		if err != nil {

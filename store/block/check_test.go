@@ -3,24 +3,13 @@ package block
 import (
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"gabion/store"
 )
 
 // A removed file that a snapshot still shows keeps the record of its stream as it was
 // named once; that is no damage.
 func TestCheckOfRemovedFileInSnapshot(t *testing.T) {
-	v, err := Open(Options{Dir: "vol", FS: vfs.NewMem(), SegmentSize: 256 << 10, CacheSize: 8 << 20, Manual: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v.Close()
-	root, err := v.Root(store.Live)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
+	v, root := manual(t)
 	n, _, err := v.Create(root, "f", store.Init{})
 	if err != nil {
 		t.Fatal(err)

@@ -47,7 +47,7 @@ func openIndex(o Options, fs *indexFS, dir string) (*pebble.DB, error) {
 		Logger:                      indexLogger{o.Logger, fs.failed},
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) {
-				if !fs.running.Load() {
+				if !fs.running.Load() && !pebble.IsCorruptionError(err) { // else who reads it says so
 					fs.unopened(err)
 				}
 				if !vfs.IsNoSpaceError(err) && !errors.Is(err, errEnded) && !errors.Is(err, pebble.ErrCancelledCompaction) {

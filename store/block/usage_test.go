@@ -3,23 +3,12 @@ package block
 import (
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"gabion/store"
 )
 
 // What each snapshot, file and clone takes is counted to the byte.
 func TestUsage(t *testing.T) {
-	v, err := Open(Options{Dir: "vol", FS: vfs.NewMem(), SegmentSize: 256 << 10, CacheSize: 8 << 20, Manual: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v.Close()
-	root, err := v.Root(store.Live)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
+	v, root := manual(t)
 	n, s := newFile(t, v, "f")
 	write := func(s store.Stream, from, to int, seed uint64) {
 		t.Helper()

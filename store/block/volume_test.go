@@ -18,6 +18,22 @@ func openMem(t testing.TB, fs vfs.FS) *Volume {
 	return v
 }
 
+// manual opens a volume in memory that does nothing by itself, and its root, until the test ends.
+func manual(t testing.TB) (*Volume, store.Node) {
+	t.Helper()
+	v, err := Open(Options{Dir: "vol", FS: vfs.NewMem(), SegmentSize: 256 << 10, CacheSize: 8 << 20, Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	root, err := v.Root(store.Live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(root.Close)
+	return v, root
+}
+
 func TestContract(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) store.Volume { return openMem(t, vfs.NewMem()) })
 }

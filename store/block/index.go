@@ -50,6 +50,9 @@ func openIndex(o Options, fs *indexFS, dir string) (*pebble.DB, error) {
 				if !fs.running.Load() && !pebble.IsCorruptionError(err) { // else who reads it says so
 					fs.unopened(err)
 				}
+				if pebble.IsCorruptionError(err) && fs.bear() {
+					return
+				}
 				if !vfs.IsNoSpaceError(err) && !errors.Is(err, errEnded) && !errors.Is(err, pebble.ErrCancelledCompaction) {
 					fs.halt(err)
 				}

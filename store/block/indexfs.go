@@ -32,6 +32,9 @@ type indexFS struct {
 	// left is closed when a goroutine of Pebble ended because of that.
 	left chan struct{}
 	once sync.Once // for left
+	// met counts how often the index's background came upon damage since first.
+	met   atomic.Int32
+	first atomic.Int64
 	// broken has what a flush of Pebble's opening failed with, room for one.
 	broken chan error
 }
@@ -220,6 +223,21 @@ func (d *indexDir) Sync() error {
 		d.fs.halt(err)
 	}
 	return err
+}
+
+// bearable is how often a minute the index's background may come upon damage.
+const bearable = 16
+
+// bear reports whether the volume goes on although a compaction met damage: Pebble keeps away
+// from the tables for some minutes, and all others are served. It does not keep away from
+// those of level 0, which it would try again without end.
+func (f *indexFS) bear() bool {
+	now := time.Now().UnixNano()
+	if first := f.first.Load(); now-first > int64(time.Minute) {
+		f.first.Store(now)
+		f.met.Store(0)
+	}
+	return f.met.Add(1) <= bearable
 }
 
 // unopened makes the opening fail: Pebble would try its flush again for ever.

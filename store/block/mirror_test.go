@@ -2,7 +2,9 @@ package block
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -120,6 +122,64 @@ func clone(t *testing.T, from vfs.FS) vfs.FS {
 		t.Fatal(ok, err)
 	}
 	return to
+}
+
+// A compaction that meets damage leaves the rest of the index in service.
+func TestCompactionMeetsDamage(t *testing.T) {
+	fs, opt := mirrored(t, false)
+	v, err := Open(opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 60 { // overlaps with what is there
+		root, err := v.Root(store.Live)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Unlink(root, fmt.Sprintf("file %d", i)); err != nil {
+			t.Fatal(err)
+		}
+		root.Close()
+	}
+	if err := v.flushNow(); err != nil {
+		t.Fatal(err)
+	}
+	for v.index.Metrics().Compact.NumInProgress > 0 {
+		runtime.Gosched()
+	}
+	levels, err := v.index.SSTables()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, level := range levels {
+		for _, x := range level {
+			for part := range 3 { // the rest leads to these
+				damage(t, fs, "vol/index/"+x.BackingSSTNum.String()+".sst", part)
+			}
+		}
+	}
+	if err := v.flushNow(); err != nil { // every flush has the tally: the tables overlap
+		t.Fatal(err)
+	}
+	// After it met damage, Pebble waits for minutes before it takes the table again.
+	ctx, cancel := context.WithCancel(t.Context())
+	compacted := make(chan error, 1)
+	go func() { compacted <- v.index.Compact(ctx, []byte{0}, []byte{0xff}, false) }()
+	for done := false; !done && v.ifs.met.Load() == 0; runtime.Gosched() {
+		done = len(compacted) > 0
+	}
+	cancel()
+	<-compacted
+	if v.ifs.met.Load() == 0 {
+		t.Error("no compaction met the damage: this test proves nothing")
+	}
+	if err := v.Stopped(); err != nil {
+		t.Error(err)
+	}
+	if err := v.flushNow(); err != nil {
+		t.Error(err)
+	}
+	v.Close() // and says what it met
 }
 
 // Whatever happens to the files of the index, the second index and the log have everything:

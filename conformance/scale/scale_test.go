@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"gabion/auth/kerberos/kdctest"
 	"gabion/conformance/client"
 	"gabion/conformance/rig"
 	"gabion/protocol/dtyp"
@@ -135,27 +136,43 @@ func TestHandles(t *testing.T) {
 	}
 }
 
-// Sessions by NTLM, each on a connection of its own.
+// Sessions, each on a connection of its own.
 func TestSessions(t *testing.T) {
-	a := start(t)
-	n := some() / 10
-	began := time.Now()
-	cpu := a.cost(n, 4, func(int) error {
-		c, err := client.Dial(a.Addr, client.Options{})
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		if err := c.Negotiate(client.Negotiation{}); err != nil {
-			return err
-		}
-		s, err := c.Login(client.Credentials{User: rig.User, Password: rig.Password})
-		if err != nil {
-			return err
-		}
-		return s.Logoff()
-	})
-	t.Logf("connection, NTLM session, logoff: %v, %.0f per second", cpu, float64(n)/time.Since(began).Seconds())
+	kdc, keytab := kdctest.New(18), filepath.Join(t.TempDir(), "keytab")
+	if err := kdctest.WriteKeytab(keytab, kdc.Entry()); err != nil {
+		t.Fatal(err)
+	}
+	a := start(t, "--keytab", keytab, "--realm", kdc.Realm)
+	for _, row := range []struct {
+		name string
+		auth func() client.Authenticator
+	}{
+		{"NTLM", func() client.Authenticator {
+			return client.NTLM(client.Credentials{User: rig.User, Password: rig.Password})
+		}},
+		{"Kerberos", func() client.Authenticator {
+			return kdctest.Negotiate(kdc.Issue(time.Now(), kdctest.Spec{Client: "HV1$"}))
+		}},
+	} {
+		n := some() / 10
+		began := time.Now()
+		cpu := a.cost(n, 4, func(int) error {
+			c, err := client.Dial(a.Addr, client.Options{})
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			if err := c.Negotiate(client.Negotiation{}); err != nil {
+				return err
+			}
+			s, err := c.SessionSetup(row.auth(), client.Setup{})
+			if err != nil {
+				return err
+			}
+			return s.Logoff()
+		})
+		t.Logf("connection, session by %s, logoff: %v, %.0f per second", row.name, cpu, float64(n)/time.Since(began).Seconds())
+	}
 }
 
 // Names in a folder: making, finding and listing.

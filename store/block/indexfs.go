@@ -39,7 +39,7 @@ type indexFS struct {
 	broken chan error
 }
 
-// end closes ended. Called once.
+// end closes ended. Called once; so that others may open the volume, also when its opening failed.
 func (f *indexFS) end() { close(f.ended) }
 
 func (f *indexFS) hasEnded() bool {
@@ -240,8 +240,10 @@ func (f *indexFS) bear() bool {
 	return f.met.Add(1) <= bearable
 }
 
-// unopened makes the opening fail: Pebble would try its flush again for ever.
+// unopened makes the opening fail: Pebble would try its flush again for ever. From then on nobody
+// may wait for Pebble, which takes the flush for one that still runs.
 func (f *indexFS) unopened(err error) {
+	f.failed(err)
 	select {
 	case f.broken <- err:
 	default:

@@ -74,6 +74,9 @@ func (v *Volume) replayLog(from applied, t *tally) (uint64, error) {
 	v.batch.Reset()
 	records := 0
 	last, err := v.log.Replay(start, func(r *seglog.Record) error {
+		if err := v.check(); err != nil {
+			return err // the opening failed already
+		}
 		if t != nil && r.Pos > t.pos {
 			if err := t.note(r); err != nil {
 				return fmt.Errorf("record %d: %w", r.Pos, err)

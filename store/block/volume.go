@@ -172,7 +172,7 @@ func (v *Volume) start() error {
 	}
 	v.running.Store(true)
 	if err := v.reserve.stock(); err != nil {
-		return err
+		v.out.Warn("no space is kept in reserve", "dir", v.opt.Dir, "error", err)
 	}
 	v.log.SetLimit(v.limit())
 	if err := v.root(); err != nil {
@@ -219,30 +219,69 @@ func (v *Volume) recoverAll(rebuild bool) (live map[uint64]uint32, last uint64, 
 		return nil, 0, fmt.Errorf("%w: %w", errIndex, err)
 	}
 	v.batch = v.index.NewBatch()
-	if last, err = v.recover(); err != nil {
+	if last, err = v.recoverUnless(v.ifs.broken); err != nil {
 		return nil, 0, err
 	}
 	live, err = v.load()
 	return live, last, err
 }
 
+// recoverUnless is recover, which is left alone once the index cannot be flushed: Pebble would hold
+// its writes up for ever as soon as a few tables wait.
+func (v *Volume) recoverUnless(broken <-chan error) (uint64, error) {
+	type recovered struct {
+		last uint64
+		err  error
+	}
+	done := make(chan recovered, 1)
+	go func() {
+		last, err := v.recover()
+		done <- recovered{last, err}
+	}()
+	select {
+	case r := <-done:
+		return r.last, r.err
+	case err := <-broken:
+		return 0, fmt.Errorf("%w: %w", errIndex, err)
+	}
+}
+
 // closeAll closes what recoverAll opened.
 func (v *Volume) closeAll() {
-	if v.index != nil && v.stopped.Load() == nil {
-		v.index.Close()
-		v.index = nil
-	}
+	v.leaveIndex()
 	if v.log != nil {
 		v.log.Close()
+		v.log = nil
+	}
+}
+
+// leaveIndex closes the index of an opening that failed. One that cannot be flushed would not close;
+// it may write nothing more, because somebody else may open the volume.
+func (v *Volume) leaveIndex() {
+	if v.index != nil && v.stopped.Load() == nil {
+		closed := make(chan struct{})
+		go func() {
+			defer close(closed)
+			v.index.Close()
+		}()
+		select {
+		case <-closed:
+			v.index = nil
+		case <-v.dead:
+		}
+	}
+	if v.ifs != nil && v.stopped.Load() != nil && !v.ifs.hasEnded() {
+		v.ifs.end()
 	}
 }
 
 // abandon releases what a failed open holds.
 func (v *Volume) abandon() {
-	if v.index != nil && v.stopped.Load() == nil {
-		v.index.Close()
-	}
+	v.leaveIndex()
 	v.mirror.done.Wait()
+	if v.log != nil {
+		v.log.Close()
+	}
 	if v.lock != nil {
 		v.lock.Close()
 	}

@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"errors"
 	"os"
 	"sync"
 	"syscall"
@@ -19,6 +20,7 @@ type direct struct {
 	num  uint32
 	file *os.File // nil if there is none
 	off  bool     // it cannot be done here
+	done int      // writes
 }
 
 // write reports whether it wrote w; otherwise it is to be written as usual.
@@ -35,7 +37,7 @@ func (d *direct) write(l *Log, w *write) bool {
 		}
 		f, err := os.OpenFile(l.slotPath(w.s.slot.num), os.O_WRONLY|syscall.O_DIRECT, 0)
 		if err != nil {
-			d.off = true // not of this file system
+			d.off = notDirect(err)
 			return false
 		}
 		d.num, d.file = w.s.slot.num, f
@@ -45,7 +47,22 @@ func (d *direct) write(l *Log, w *write) bool {
 		d.drop()
 		return false
 	}
+	d.done++
 	return true
+}
+
+// notDirect reports whether a file system has no such writes; anything else may pass.
+func notDirect(err error) bool {
+	return errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP)
+}
+
+// forget closes the handle on a file that is about to go, which would keep its space.
+func (d *direct) forget(num uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.num == num {
+		d.drop()
+	}
 }
 
 // drop closes the handle. Caller holds mu.

@@ -3,7 +3,10 @@ package seglog
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +17,12 @@ import (
 // comes back when the log is opened again.
 func TestPassing(t *testing.T) {
 	opt := Options{FS: vfs.Default, Dir: t.TempDir(), Volume: testVolume, SegmentSize: 16 << 20, Buffer: 4 << 20}
+	direct := true
+	if f, err := os.OpenFile(filepath.Join(opt.Dir, "probe"), os.O_CREATE|os.O_WRONLY|syscall.O_DIRECT, 0o600); err == nil {
+		f.Close()
+	} else if direct = !notDirect(err); direct {
+		t.Fatal(err)
+	}
 	var want []record
 	for round := range 3 {
 		l, err := Open(opt)
@@ -73,6 +82,9 @@ func TestPassing(t *testing.T) {
 		}
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
+		}
+		if direct && l.direct.done == 0 {
+			t.Error("nothing passed the cache")
 		}
 	}
 }

@@ -340,6 +340,9 @@ func (l *Log) background(every time.Duration) {
 		case <-l.kick:
 		case <-tick:
 			l.Sync() //nolint:errcheck // whoever depends on it learns of it
+			if l.Short() {
+				l.ahead() // others may have given space back
+			}
 		}
 		l.mu.Lock()
 		closing, want := l.closing, Pos(0)
@@ -356,6 +359,14 @@ func (l *Log) background(every time.Duration) {
 		if closing {
 			return
 		}
+	}
+}
+
+// ahead wakes prepareAhead.
+func (l *Log) ahead() {
+	select {
+	case l.used <- struct{}{}:
+	default:
 	}
 }
 

@@ -69,7 +69,7 @@ type Log struct {
 	direct  direct // used by who leads
 	copied  sync.Cond
 	kick    chan struct{}
-	used    chan struct{} // a segment was taken
+	used    chan struct{} // a segment was taken, or could not be made a while ago
 	closing bool
 	done    chan struct{}  // closed when the background has ended
 	quit    chan struct{}  // closed before that
@@ -273,10 +273,7 @@ func (l *Log) roll() error {
 	}
 	l.table.use(s, l.seq.Add(1))
 	l.cur, l.off = s, 0
-	select {
-	case l.used <- struct{}{}: // another is prepared meanwhile
-	default:
-	}
+	l.ahead()
 	return nil
 }
 

@@ -203,7 +203,7 @@ func (l *Log) prewrite(f vfs.File, fill bool) error {
 		if _, err := f.WriteAt(zeros[:min(step, l.opt.SegmentSize)], off); err != nil {
 			return err
 		}
-		if off == 0 || !fill || l.behind() {
+		if off == 0 || !fill || l.behind() || l.ending() {
 			break
 		}
 		// By pieces: the log's own syncs would wait behind all of it at the end.
@@ -221,6 +221,16 @@ func (l *Log) behind() bool {
 	return free < l.opt.Reserve
 }
 
+// ending reports that the log is being closed.
+func (l *Log) ending() bool {
+	select {
+	case <-l.quit:
+		return true
+	default:
+		return false
+	}
+}
+
 // claim returns a slot for a new segment. Somebody waits: a new one is not filled.
 func (l *Log) claim() (*slot, error) {
 	if s := l.table.take(); s != nil {
@@ -230,13 +240,14 @@ func (l *Log) claim() (*slot, error) {
 }
 
 // Prepare makes the next segment ahead of its use, so that no writer waits for it, and
-// those in reserve.
+// those in reserve. One more is made where the file system had no space: that tells whether it
+// has some now.
 func (l *Log) Prepare() {
 	l.preparing.Lock()
 	defer l.preparing.Unlock()
-	for {
+	for tried := false; ; tried = true {
 		_, free := l.table.counts()
-		if free > l.opt.Reserve {
+		if free > l.opt.Reserve && (tried || !l.Short()) || l.ending() {
 			return
 		}
 		s, err := l.create(free == l.opt.Reserve && l.fills())
@@ -294,6 +305,7 @@ func (l *Log) Trim(keep int) (int, error) {
 		if err := l.files.drop(s); err != nil {
 			return n, err
 		}
+		l.direct.forget(s.num)
 		if err := l.opt.FS.Remove(l.slotPath(s.num)); err != nil {
 			return n, err
 		}

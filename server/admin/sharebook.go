@@ -86,7 +86,7 @@ type ShareBook struct {
 	vol   *object.Volume
 	names *auth.Names
 
-	editing sync.Mutex // serialises Change; taken before mu
+	editing sync.Mutex // serialises what changes shares, the kept ones with those that run; taken before mu
 	mu      sync.Mutex // guards specs; never held while the store is waited for
 	specs   map[string]ShareSpec
 }
@@ -181,6 +181,8 @@ func (b *ShareBook) apply(e store.KVEdit) error {
 
 // Add makes a share, now and for the starts to come.
 func (b *ShareBook) Add(s ShareSpec) error {
+	b.editing.Lock()
+	defer b.editing.Unlock()
 	if err := b.serve(s); err != nil {
 		return err
 	}
@@ -216,6 +218,8 @@ func (b *ShareBook) Change(name string, change func(*server.ShareSettings)) erro
 
 // Remove takes a share away; its files stay.
 func (b *ShareBook) Remove(name string) error {
+	b.editing.Lock()
+	defer b.editing.Unlock()
 	sh := b.srv.Share(name)
 	if err := b.srv.RemoveShare(name); err != nil {
 		return err
@@ -226,10 +230,11 @@ func (b *ShareBook) Remove(name string) error {
 	gone := b.specs[strings.ToUpper(name)]
 	delete(b.specs, strings.ToUpper(name))
 	b.mu.Unlock()
-	if err := b.limit(gone.Path, folder); err != nil {
-		return err
+	err := b.apply(store.KVEdit{Bucket: shareBucket, Key: strings.ToUpper(name)})
+	if gone.Quota > 0 && gone.Snapshot == "" {
+		err = errors.Join(err, b.limit(gone.Path, folder))
 	}
-	return b.apply(store.KVEdit{Bucket: shareBucket, Key: strings.ToUpper(name)})
+	return err
 }
 
 // serve puts a share on the server, making its folder if there is none.
@@ -307,8 +312,13 @@ func (b *ShareBook) Set(name string, change func(*ShareSpec)) error {
 		set(was)
 		return err
 	}
+	if err := b.keep(s); err != nil {
+		// What is not kept does not run either.
+		set(was)
+		return errors.Join(err, b.limit(was.Path, sh.Tree.RootID()))
+	}
 	sh.Tree.Compress(s.Compress)
-	return b.keep(s)
+	return nil
 }
 
 // ShareState is a share and what its quota has taken.

@@ -37,8 +37,22 @@ func (fs *FS) AbandonLease(client, key dtyp.GUID) {
 	for _, o := range lost {
 		o.ForceClose()
 	}
-	if left && !persistent {
+	switch {
+	case persistent:
+		g.stream.file.mu.Lock()
+		g.awaitReturn()
+		g.stream.file.mu.Unlock()
+	case left:
 		fs.AcknowledgeLease(client, key, 0)
+	}
+}
+
+// awaitReturn stops the time to acknowledge what the client is told only when it is back. What is
+// lost with a connection is learned of before its opens are disconnected or, mostly, after:
+// whichever comes second finds both. Caller holds File.mu.
+func (g *grant) awaitReturn() {
+	if g.unsent.Send && !g.connected() {
+		g.stopTimer()
 	}
 }
 

@@ -75,8 +75,8 @@ func (o *Open) Disconnect() (kept bool) {
 		return false
 	}
 	o.away = true
-	if g := o.grantOf(); g != nil && g.unsent.Send && !g.connected() {
-		g.stopTimer()
+	if g := o.grantOf(); g != nil {
+		g.awaitReturn()
 	}
 	o.startScavenger()
 	f.mu.Unlock()

@@ -191,36 +191,48 @@ func TestBreakAfterReconnect(t *testing.T) {
 	})
 }
 
-// TestBreakDuringDisconnect: the same for a break that came while the client's connection was
-// gone and its open not yet disconnected. A break that is acknowledged is not abandoned.
+// TestBreakDuringDisconnect: the same for a break that was lost with the client's connection,
+// which is learned of before its open is disconnected or after. A break that is acknowledged is not abandoned.
 func TestBreakDuringDisconnect(t *testing.T) {
-	bubble(t, func(t *testing.T, w *world) {
-		o := durably(w.create("f", leased("k1", "RWH")), Persistent)
-		out := w.try("f", client("c2"), disposition(dispOpen))
-		w.expect("k1: RWH → RH epoch 2 ack")
-		w.fs.AbandonLease(key("c1"), key("k1"))
+	for _, first := range []string{"disconnected", "abandoned"} {
+		t.Run(first+" first", func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) { breakDuringDisconnect(t, w, first == "disconnected") })
+		})
+	}
+}
+
+func breakDuringDisconnect(t *testing.T, w *world, disconnectedFirst bool) {
+	o := durably(w.create("f", leased("k1", "RWH")), Persistent)
+	out := w.try("f", client("c2"), disposition(dispOpen))
+	w.expect("k1: RWH → RH epoch 2 ack")
+	if disconnectedFirst {
 		o.Disconnect()
-		time.Sleep(50 * time.Second)
-		if out.finished() {
-			t.Fatalf("the open went on while nobody was there: %v", out.Status)
-		}
-		o.Reconnect("back")
-		w.expect("k1: RWH → RH epoch 2 ack")
-		if !w.fs.LeaseBreaking(key("c1"), key("k1")) {
-			t.Error("not breaking")
-		}
-		w.fs.AcknowledgeLease(key("c1"), key("k1"), cacheRH)
-		synctest.Wait()
-		if !out.finished() || out.Status != ntstatus.Success {
-			t.Fatalf("after the answer: %v", out.Status)
-		}
-		w.fs.AbandonLease(key("c1"), key("k1"))
-		if !o.Connected() || w.fs.LeaseBreaking(key("c1"), key("k1")) {
-			t.Error("a break that is over was abandoned")
-		}
-		w.close(o, out.Open)
-		w.idle()
-	})
+		time.Sleep(10 * time.Second) // as long as a notice may be on its way
+	}
+	w.fs.AbandonLease(key("c1"), key("k1"))
+	if !disconnectedFirst {
+		o.Disconnect()
+	}
+	time.Sleep(50 * time.Second)
+	if out.finished() {
+		t.Fatalf("the open went on while nobody was there: %v", out.Status)
+	}
+	o.Reconnect("back")
+	w.expect("k1: RWH → RH epoch 2 ack")
+	if !w.fs.LeaseBreaking(key("c1"), key("k1")) {
+		t.Error("not breaking")
+	}
+	w.fs.AcknowledgeLease(key("c1"), key("k1"), cacheRH)
+	synctest.Wait()
+	if !out.finished() || out.Status != ntstatus.Success {
+		t.Fatalf("after the answer: %v", out.Status)
+	}
+	w.fs.AbandonLease(key("c1"), key("k1"))
+	if !o.Connected() || w.fs.LeaseBreaking(key("c1"), key("k1")) {
+		t.Error("a break that is over was abandoned")
+	}
+	w.close(o, out.Open)
+	w.idle()
 }
 
 func TestAppInstance(t *testing.T) {

@@ -22,10 +22,10 @@ type notice struct {
 }
 
 // oplockBreak sends an oplock break notification for an open on a channel of its
-// session [MS-SMB2] 3.3.4.6. It calls lost if no connection takes it.
-func (o *open) oplockBreak(level smb2.OplockLevel, lost func()) {
+// session [MS-SMB2] 3.3.4.6. It calls lost if no connection takes it, unless the break is over by then.
+func (o *open) oplockBreak(level smb2.OplockLevel, over func() bool, lost func()) {
 	n := &notice{server: o.conn.server, route: o.breakRoute, session: o.session.id, sealer: o.session.breakSealer(o),
-		message: &smb2.OplockBreak{OplockLevel: level, FileID: o.id}, over: o.hasEnded, lost: lost}
+		message: &smb2.OplockBreak{OplockLevel: level, FileID: o.id}, over: over, lost: lost}
 	n.send()
 }
 

@@ -75,7 +75,7 @@ func (s *Server) Breaker() object.Breaker { return breaker{s} }
 type breaker struct{ server *Server }
 
 // BreakOplock implements object.Breaker: [MS-SMB2] 3.3.4.6.
-func (b breaker) BreakOplock(o *object.Open, to object.OplockLevel) {
+func (b breaker) BreakOplock(o *object.Open, to object.OplockLevel, ackRequired bool) {
 	f := fileOf(o)
 	if f == nil {
 		return
@@ -88,7 +88,8 @@ func (b breaker) BreakOplock(o *object.Open, to object.OplockLevel) {
 			b.unreachable(f)
 			return
 		}
-		current.oplockBreak(smb2.OplockLevel(to), func() { b.unreachable(f) })
+		over := func() bool { return current.hasEnded() || ackRequired && !f.obj.OplockBreaking() }
+		current.oplockBreak(smb2.OplockLevel(to), over, func() { b.unreachable(f) })
 	})
 }
 

@@ -9,10 +9,10 @@ import (
 
 type silent struct{}
 
-func (silent) BreakOplock(*Open, OplockLevel) {}
-func (silent) BreakLease(LeaseBreak)          {}
-func (silent) Changed([]*Open)                {}
-func (silent) Closed(*Open)                   {}
+func (silent) BreakOplock(*Open, OplockLevel, bool) {}
+func (silent) BreakLease(LeaseBreak)                {}
+func (silent) Changed([]*Open)                      {}
+func (silent) Closed(*Open)                         {}
 
 func benchTree(b *testing.B) *Tree {
 	b.Helper()

@@ -108,8 +108,8 @@ type LeaseInfo struct {
 // Changed exports.
 type Breaker interface {
 	// BreakOplock sends an oplock break notification ([MS-SMB2] 3.3.4.6): the
-	// open's oplock goes to the level to.
-	BreakOplock(o *Open, to OplockLevel)
+	// open's oplock goes to the level to, once that is acknowledged if it has to be.
+	BreakOplock(o *Open, to OplockLevel, ackRequired bool)
 	// BreakLease sends a lease break notification on any channel of the client
 	// ([MS-SMB2] 3.3.4.7).
 	BreakLease(b LeaseBreak)

@@ -179,7 +179,7 @@ func (g *grant) send(n breakNotice, l *later) {
 		l.add(func() { fs.cfg.Breaker.BreakLease(b) })
 	} else {
 		o, to := g.opens[0], oplockOf(n.To)
-		l.add(func() { fs.cfg.Breaker.BreakOplock(o, to) })
+		l.add(func() { fs.cfg.Breaker.BreakOplock(o, to, n.Ack) })
 	}
 	if n.Ack {
 		g.startTimer()
@@ -314,6 +314,14 @@ func (fs *FS) AcknowledgeLease(client, key dtyp.GUID, to Caching) (Caching, ntst
 	}
 	g.set(next, n, &l)
 	return to.legal(), ntstatus.Success
+}
+
+// OplockBreaking reports whether the open's oplock waits for its client to acknowledge a break.
+func (o *Open) OplockBreaking() bool {
+	o.file.mu.Lock()
+	defer o.file.mu.Unlock()
+	g := o.grantOf()
+	return g != nil && !g.state.Lease && g.state.Breaking
 }
 
 // Oplock returns the oplock the open holds now, OplockLease with a lease.

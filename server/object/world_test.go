@@ -46,10 +46,9 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) BreakOplock(o *Open, to OplockLevel) {
-	held := o.Oplock()
+func (w *world) BreakOplock(o *Open, to OplockLevel, ackRequired bool) {
 	w.say("oplock %v → %v", o.Tag(), to.caching())
-	if w.answer && held != OplockII && held != OplockNone {
+	if w.answer && ackRequired {
 		go o.AcknowledgeOplock(to)
 	}
 }

@@ -23,10 +23,10 @@ import (
 
 type silent struct{}
 
-func (silent) BreakOplock(*object.Open, object.OplockLevel) {}
-func (silent) BreakLease(object.LeaseBreak)                 {}
-func (silent) Changed([]*object.Open)                       {}
-func (silent) Closed(*object.Open)                          {}
+func (silent) BreakOplock(*object.Open, object.OplockLevel, bool) {}
+func (silent) BreakLease(object.LeaseBreak)                       {}
+func (silent) Changed([]*object.Open)                             {}
+func (silent) Closed(*object.Open)                                {}
 
 type oneShare struct{}
 

@@ -21,10 +21,10 @@ import (
 // silent is a Breaker that nobody listens to.
 type silent struct{}
 
-func (silent) BreakOplock(*object.Open, object.OplockLevel) {}
-func (silent) BreakLease(object.LeaseBreak)                 {}
-func (silent) Changed([]*object.Open)                       {}
-func (silent) Closed(*object.Open)                          {}
+func (silent) BreakOplock(*object.Open, object.OplockLevel, bool) {}
+func (silent) BreakLease(object.LeaseBreak)                       {}
+func (silent) Changed([]*object.Open)                             {}
+func (silent) Closed(*object.Open)                                {}
 
 // oneShare is the share vms on the whole volume.
 type oneShare struct{}

@@ -84,10 +84,10 @@ func TestFullIn(t *testing.T) {
 
 type silent struct{}
 
-func (silent) BreakOplock(*object.Open, object.OplockLevel) {}
-func (silent) BreakLease(object.LeaseBreak)                 {}
-func (silent) Changed([]*object.Open)                       {}
-func (silent) Closed(*object.Open)                          {}
+func (silent) BreakOplock(*object.Open, object.OplockLevel, bool) {}
+func (silent) BreakLease(object.LeaseBreak)                       {}
+func (silent) Changed([]*object.Open)                             {}
+func (silent) Closed(*object.Open)                                {}
 
 // A machine writes its disk as ever, then an intruder encrypts it: both are noticed once, by the
 // metric too, and what grows is named.

@@ -90,8 +90,10 @@ func (n *notice) check(c *conn, end uint64) {
 	if n.server.isDraining() || c.delivered(end) {
 		return
 	}
-	c.fail("a break notification was not acknowledged by the client's transport")
-	c.out.close()
+	if !c.out.isClosed() {
+		c.fail("a break notification was not acknowledged by the client's transport")
+		c.out.close()
+	}
 	if !n.over() {
 		n.send()
 	}

@@ -288,6 +288,13 @@ func (o *outgoing) empty() bool {
 	return o.closed || o.queued == 0
 }
 
+// isClosed reports that nothing more is sent: the connection is lost.
+func (o *outgoing) isClosed() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closed
+}
+
 // close drops the queue and ends the writer. What has been claimed is dropped by the one
 // that claimed it.
 func (o *outgoing) close() {

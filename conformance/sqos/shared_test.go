@@ -146,7 +146,7 @@ func TestSharedDiskAnswersWhileDataWaits(t *testing.T) {
 	d := disks[0]
 	_, err := Disk{d.File}.Control(say(wire.SetLogicalFlowID|wire.SetPolicy, flowA, 1))
 	must(t, err)
-	must(t, moves[2].do(d, make([]byte, 64<<10))) // eight seconds' worth
+	must(t, moves[0].do(d, make([]byte, 512<<10))) // a minute's worth: what comes next waits however slow the machine is
 	in := (&tunnel.TunnelHeader{Operation: tunnel.SCSI, RequestID: 1000}).AppendTo(nil)
 	in = rsvd.Request(cdb(0x28, 64<<10), nil, 64<<10).AppendTo(in)
 	waiting, err := d.Tree.Start(&smb2.IoctlRequest{CtlCode: uint32(fscc.FsctlSvhdxSyncTunnelRequest), FileID: d.ID, Input: in,

@@ -285,6 +285,9 @@ func (a *array) openServer() error {
 			default:
 			}
 		},
+		Left: func(path string, err error) {
+			a.log.Error("an empty file or stream of an open that failed is left", "path", path, "error", err)
+		},
 	})
 	mounted := objects.Mount(a.volume)
 	shares, err := admin.OpenShareBook(a.srv, mounted, a.identity.names, a.shares)

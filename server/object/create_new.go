@@ -234,8 +234,14 @@ func (c *creation) takeBack(f *File, dir *place) {
 	if len(f.streams) > 0 {
 		return
 	}
-	// What is left if this fails, too, is an empty file.
-	_, _ = v.store.Unlink(dir.node, c.path.name)
+	// The name was free to others meanwhile.
+	e, err := v.store.Lookup(dir.node, c.path.name)
+	if err == nil && e.ID == f.node.ID() {
+		_, err = v.store.Unlink(dir.node, c.path.name)
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		v.fs.left(joinPath(dir.path, c.path.name), err)
+	}
 }
 
 // announceCreate tells those who watch the directory, and breaks its grants.
@@ -360,7 +366,11 @@ func (e *opening) addStream(l *Link, resume func()) (CreateResult, ntstatus.Stat
 			attrs = e.attr.FileAttributes
 		}
 		if pos, err = e.f.node.Update(store.Change{FileAttributes: &attrs, Times: store.Times{Change: now()}}); err != nil {
+			name := data.Name()
 			data.Close()
+			if _, rerr := e.f.node.RemoveStream(name); rerr != nil {
+				e.fs().left(joinPath(e.dir.path, e.name)+":"+name, rerr)
+			}
 		}
 	}
 	if err != nil {

@@ -1,11 +1,13 @@
 package object
 
 import (
+	"io"
 	"strings"
 	"testing"
 
 	"gabion/protocol/ntstatus"
 	"gabion/store"
+	"gabion/store/memvol"
 )
 
 func TestCreateDispositions(t *testing.T) {
@@ -377,4 +379,69 @@ func TestCopyFromClosedSource(t *testing.T) {
 		t.Errorf("%d bytes, %v", n, st)
 	}
 	w.close(other, to)
+}
+
+// What was made for an open that fails is gone again, unless it is somebody else's by then; what
+// stays is told.
+func TestFailedCreateLeavesNothing(t *testing.T) {
+	var fault func(method string) error
+	v := memvol.New(memvol.Options{Fault: func(method string) error {
+		if fault != nil {
+			return fault(method)
+		}
+		return nil
+	}})
+	w := newWorldOn(t, v)
+	w.make("f")
+	during := func(method string, then func()) func(string) error {
+		return func(m string) error {
+			if m != method {
+				return nil
+			}
+			fault = nil
+			then()
+			return io.ErrUnexpectedEOF
+		}
+	}
+	refused := func(path string) {
+		t.Helper()
+		if w.try(path).Status == ntstatus.Success {
+			t.Errorf("%s was opened", path)
+		}
+		fault = nil
+	}
+	there := func(path string) bool { return w.try(path, disposition(dispOpen)).Status == ntstatus.Success }
+
+	fault = during("Names", func() {})
+	refused("new")
+	fault = during("Update", func() {})
+	refused("f:s")
+	if there("new") || there("f:s") {
+		t.Errorf("left: file %v, stream %v", there("new"), there("f:s"))
+	}
+	fault = during("Names", func() { fault = during("Unlink", func() {}) })
+	refused("new")
+	fault = during("Update", func() { fault = during("RemoveStream", func() {}) })
+	refused("f:s")
+	w.expect("left new", "left f:s")
+
+	fault = during("Names", func() {
+		root, err := v.Root(store.Live)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer root.Close()
+		if _, err := v.Unlink(root, "other"); err != nil {
+			t.Fatal(err)
+		}
+		n, _, err := v.Create(root, "other", store.Init{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Close()
+	})
+	refused("other")
+	if !there("other") {
+		t.Error("somebody else's file was removed")
+	}
 }

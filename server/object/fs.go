@@ -18,6 +18,9 @@ type Config struct {
 	Stopped func(error)
 	// Damaged is told of every block that cannot be read.
 	Damaged func(*store.CorruptError)
+	// Left is told of the path of an empty file or stream that was made for an open which
+	// failed, and could not be removed.
+	Left func(path string, err error)
 }
 
 // FS is the object store of one server.
@@ -47,3 +50,10 @@ func New(cfg Config) *FS {
 
 // now is the current time as clients see it.
 func now() dtyp.Filetime { return dtyp.FiletimeOf(time.Now()) }
+
+// left tells of what could not be taken back.
+func (fs *FS) left(path string, err error) {
+	if fs.cfg.Left != nil {
+		fs.cfg.Left(path, err)
+	}
+}

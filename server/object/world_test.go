@@ -33,9 +33,17 @@ type world struct {
 // newWorld makes an empty one.
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOn(t, memvol.New(memvol.Options{}))
+}
+
+// newWorldOn is newWorld on a volume of its own.
+func newWorldOn(t *testing.T, v store.Volume) *world {
+	t.Helper()
 	w := &world{t: t}
-	w.fs = New(Config{Breaker: w, Stopped: func(err error) { t.Error(err) }})
-	v := memvol.New(memvol.Options{})
+	w.fs = New(Config{
+		Breaker: w, Stopped: func(err error) { t.Error(err) },
+		Left: func(path string, _ error) { w.say("left %s", path) },
+	})
 	t.Cleanup(func() { v.Close() })
 	w.vol = w.fs.Mount(v)
 	tree, st := w.vol.Tree("", TreeOptions{Share: "vms"})

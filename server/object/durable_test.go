@@ -213,7 +213,7 @@ func breakDuringDisconnect(t *testing.T, w *world, disconnectedFirst bool) {
 	if !disconnectedFirst {
 		o.Disconnect()
 	}
-	time.Sleep(50 * time.Second)
+	time.Sleep(40 * time.Second) // more than it may take to acknowledge
 	if out.finished() {
 		t.Fatalf("the open went on while nobody was there: %v", out.Status)
 	}

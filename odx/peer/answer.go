@@ -1,6 +1,9 @@
 package peer
 
 import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"gabion/odx"
@@ -31,15 +34,16 @@ type answer struct {
 	now         *parcel   // takes records; nil if none does
 	queue       []*parcel // being filled, in order
 	ranges      []store.Range
-	data, holes int64
+	data, holes int64 // bytes that were sent
 }
 
 // parcel is what is encrypted at once.
 type parcel struct {
-	mem   [page + parcelSize]byte
-	buf   []byte // records; in mem
-	reads []read
-	done  chan error
+	mem         [page + parcelSize]byte
+	buf         []byte // records; in mem
+	reads       []read
+	data, holes int64 // bytes that the records tell of
+	done        chan error
 }
 
 // read is a part of a parcel's records that comes from the source.
@@ -50,15 +54,21 @@ type read struct {
 
 func newParcel() any { return &parcel{done: make(chan error, 1)} }
 
-// fill reads what the parcel promises.
-func (p *parcel) fill(src *odx.Source) {
+// fill reads what the parcel promises. A panic is the end of this answer alone.
+func (p *parcel) fill(src *odx.Source, log *slog.Logger) {
 	var err error
+	defer func() {
+		if r := recover(); r != nil {
+			log.Error("panic", "reading for", "another array", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+		p.done <- err
+	}()
 	for i := range p.reads {
 		if err = src.ReadAt(p.reads[i].to, p.reads[i].off); err != nil {
 			break
 		}
 	}
-	p.done <- err
 }
 
 // send tells what lies in [off, off+n). What cannot be read was not promised.
@@ -125,10 +135,10 @@ func (a *answer) tail(off, n int64) error {
 func (a *answer) hole(n int64) error {
 	for n > 0 {
 		k := min(n, relay.MaxHole)
-		a.holes += k
 		if _, err := a.record(relay.Record{Kind: relay.Hole, Count: uint32(k / relay.HoleUnit)}, 0); err != nil {
 			return err
 		}
+		a.now.holes += k
 		n -= k
 	}
 	return nil
@@ -151,7 +161,7 @@ func (a *answer) bytes(off, n int64) error {
 			return err
 		}
 		a.now.reads = append(a.now.reads, read{to, off})
-		a.data += k
+		a.now.data += k
 		off, n = off+k, n-k
 	}
 	return nil
@@ -176,6 +186,7 @@ func (a *answer) record(r relay.Record, n int64) ([]byte, error) {
 		a.now = a.link.parcels.Get().(*parcel)
 		a.now.buf = a.now.mem[page-relay.RecordSize:][:0:parcelSize]
 		a.now.reads = a.now.reads[:0]
+		a.now.data, a.now.holes = 0, 0
 	}
 	b := a.now.buf
 	at := len(b) + relay.RecordSize
@@ -190,7 +201,7 @@ func (a *answer) post() error {
 	if a.now == nil {
 		return nil
 	}
-	go a.now.fill(a.src)
+	go a.now.fill(a.src, a.link.log)
 	a.queue = append(a.queue, a.now)
 	a.now = nil
 	if len(a.queue) <= ahead {
@@ -210,6 +221,7 @@ func (a *answer) deliver() error {
 	if _, err := a.c.Write(p.buf); err != nil {
 		return &brokenError{err}
 	}
+	a.data, a.holes = a.data+p.data, a.holes+p.holes
 	return nil
 }
 

@@ -236,6 +236,31 @@ func TestTakerFails(t *testing.T) {
 	}
 }
 
+// A panic where data is read ends the answer alone.
+func TestPanicOfASource(t *testing.T) {
+	var broken atomic.Bool
+	a, b := newArrayIn(t, memvol.New(memvol.Options{Fault: func(method string) error {
+		if method == "ReadAt" && broken.CompareAndSwap(true, false) {
+			panic("a disk on fire")
+		}
+		return nil
+	}})), newArray(t)
+	tok, want := a.sparse(t)
+	b.trust(t, a, a.serve(t))
+	a.trust(t, b, "")
+	src, err := b.tokens.Open(tok[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken.Store(true)
+	if got, _, err := collect(src, 0, src.Length); !errors.Is(err, odx.ErrUnreachable) {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if got, _, err := collect(src, 0, src.Length); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("after it: %d bytes, %v", len(got), err)
+	}
+}
+
 // What cannot be read is never promised: what lies before it arrives, and the transfer ends
 // without being tried again.
 func TestSourceCannotRead(t *testing.T) {

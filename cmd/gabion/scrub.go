@@ -29,7 +29,7 @@ func (a *array) scrubber() *admin.Scrubber {
 			out := admin.ScrubStatus{
 				Running: st.Running, Began: admin.ScrubTime(st.Began), Finished: admin.ScrubTime(st.Finished), Next: admin.ScrubTime(st.Next),
 				Passes: st.Passes, Done: st.Done, Total: st.Total, Rate: a.scrub.Rate, Verified: st.Verified,
-				Problems: st.Problems, Damage: []admin.Damage{},
+				Problems: st.Problems, Damage: []admin.Damage{}, LeftOut: append([]string{}, st.LeftOut...),
 			}
 			for _, p := range st.Found {
 				out.Damage = append(out.Damage, damage(p))

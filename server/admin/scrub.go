@@ -32,6 +32,9 @@ type ScrubStatus struct {
 	// first of them.
 	Problems int64    `json:"problems"`
 	Damage   []Damage `json:"damage"`
+	// LeftOut names what the last full pass did not compare because the volume is too large for
+	// that while it runs.
+	LeftOut []string `json:"left_out"`
 }
 
 // ScrubTime is how times are written, "" for none.

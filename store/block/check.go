@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -124,6 +125,9 @@ type checker struct {
 	pacer func(n int) error       // of a scrubber, ahead of reading n bytes
 	owes  int                     // bytes of keys and values that were read since it was asked
 
+	records, kept int // that tree may keep, 0: all; and keeps
+	regions       int // that a window may hold; 0: as many as there are between countWindow changed ones
+
 	sizes map[streamRef]int64
 	names map[streamRef]string
 }
@@ -154,9 +158,15 @@ func (c *checker) scanLive(prefix byte, fn func(body, value []byte) error) error
 		if len(value) == 0 {
 			return nil
 		}
+		if c.kept++; c.records > 0 && c.kept > c.records {
+			return errLarge
+		}
 		return fn(body, value)
 	})
 }
+
+// errLarge: there is more to compare than the checker may keep.
+var errLarge = errors.New("too much to compare")
 
 // name is an entry or a link, as both sides should agree on it.
 type name struct {
@@ -166,6 +176,7 @@ type name struct {
 
 // tree checks inodes, entries and links against each other.
 func (c *checker) tree() error {
+	c.kept = 0
 	inodes := map[store.FileID]*attrs{}
 	c.sizes, c.names = map[streamRef]int64{}, map[streamRef]string{}
 	err := c.scanLive(kInode, func(body, value []byte) error {
@@ -324,7 +335,7 @@ func (c *checker) counts() error {
 // window counts the references of the next regions, from is the first of them.
 func (c *checker) window(from regionID) (*window, error) {
 	w := &window{from: from, counts: map[regionID]*region{}, refs: map[regionID]*sectors{}}
-	_, err := w.load(c)
+	err := w.load(c)
 	if err == nil {
 		err = w.count(c)
 	}
@@ -361,30 +372,53 @@ func (w *window) at(id regionID) *region {
 }
 
 // load reads what the index says, negated: counting must bring it to minus one.
-func (w *window) load(c *checker) (more bool, err error) {
-	err = c.scan(kCounts, func(key, value []byte) error {
-		id := regionID{be.Uint64(key[1:]), be.Uint16(key[9:])}
-		if id.less(w.from) || more {
-			return nil
+func (w *window) load(c *checker) error {
+	most := cmp.Or(c.regions, countWindow)
+	for from := regionKey(nil, kCounts, w.from.container, w.from.region); from != nil; {
+		var err error
+		from, err = c.scanFrom(from, []byte{kCounts + 1}, func(key, value []byte) error { return w.loadRegion(c, most, key, value) })
+		if err != nil && !errors.Is(err, errWindow) {
+			return err
 		}
-		if len(w.counts) == countWindow {
-			w.end, more = id, true
-			return nil
-		}
-		if !c.hasContainer(id) {
-			return nil
-		}
-		r := w.at(id)
-		if err := eachInterval(value, func(i interval) {
-			for s := i.off; s < i.off+i.n; s++ {
-				r[s] -= i.change
-			}
-		}); err != nil {
-			c.found(Problem{What: fmt.Sprintf("reference counts of container %d region %d: %v", id.container, id.region, err)})
-		}
+	}
+	return nil
+}
+
+// errWindow: the rest is for other windows.
+var errWindow = errors.New("window is full")
+
+func (w *window) loadRegion(c *checker, most int, key, value []byte) error {
+	id := regionID{be.Uint64(key[1:]), be.Uint16(key[9:])}
+	if len(w.counts) == most {
+		w.end = id
+		return errWindow
+	}
+	if !c.hasContainer(id) {
 		return nil
-	})
-	return more, err
+	}
+	r := w.at(id)
+	if err := eachInterval(value, func(i interval) {
+		for s := i.off; s < i.off+i.n; s++ {
+			r[s] -= i.change
+		}
+	}); err != nil {
+		c.found(Problem{What: fmt.Sprintf("reference counts of container %d region %d: %v", id.container, id.region, err)})
+	}
+	return nil
+}
+
+// shrink ends the window behind so many regions when it holds many more: the chunk maps refer to others
+// than those whose counts changed.
+func (w *window) shrink(most int) {
+	if len(w.counts) <= most+most/4 {
+		return
+	}
+	ids := slices.SortedFunc(maps.Keys(w.counts), regionID.compare)
+	w.end = ids[most]
+	for _, id := range ids[most:] {
+		delete(w.counts, id)
+		delete(w.refs, id)
+	}
 }
 
 func (c *checker) hasContainer(id regionID) bool {
@@ -413,6 +447,9 @@ func (w *window) count(c *checker) error {
 			}
 		}
 		all = all[:0]
+		if c.regions > 0 {
+			w.shrink(c.regions)
+		}
 	}
 	err := c.scan(kChunk, func(key, value []byte) error {
 		b, version := versionOf(key)

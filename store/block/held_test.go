@@ -1,6 +1,7 @@
 package block
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -20,14 +21,9 @@ func TestHeldIsRefreshed(t *testing.T) {
 		return v
 	}
 	v := open()
-	becomes := func(blocks int64) {
+	holds := func(blocks int64) {
 		t.Helper()
-		for v.Space().SnapshotHeld != blocks*blockSize {
-			if err := v.Stopped(); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(time.Millisecond)
-		}
+		becomes(t, v, fmt.Sprintf("snapshots hold %d blocks", blocks), func() bool { return v.Space().SnapshotHeld == blocks*blockSize })
 	}
 	n, s := newFile(t, v, "f")
 	write := func(blocks int, round uint64) {
@@ -44,20 +40,20 @@ func TestHeldIsRefreshed(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(30, 2)
-	becomes(30)
+	holds(30)
 	write(40, 3)
-	becomes(40)
+	holds(40)
 	s.Close()
 	n.Close()
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}
 	v = open()
-	becomes(40)
+	holds(40)
 	if _, err := v.Snapshots().Delete(snap.View); err != nil {
 		t.Fatal(err)
 	}
-	becomes(0)
+	holds(0)
 	if err := v.Close(); err != nil {
 		t.Fatal(err)
 	}

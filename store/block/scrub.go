@@ -12,10 +12,12 @@ import (
 )
 
 // The scrubber does what a check does, again and again and slowly: it reads all that lives, so
-// that rot is known while there still is another copy of the data somewhere. It holds no state of
-// the index for long, because that would keep compactions from letting old keys go: chunk maps are
-// looked at some at a time, each time as they are then, and what must agree with each other
-// (the tree, the reference counts) is damaged only if it is so twice.
+// that rot is known while there still is another copy of the data somewhere. A state of the index that
+// is held keeps compactions from letting old keys go, so chunk maps are looked at some at a time, each
+// time as they are then. What must agree with each other is compared in one state, all of the tree and
+// the reference counts by windows, and is damaged only if it is so twice. Both take memory or
+// readings of all chunk maps in proportion to the volume, so a pass leaves them to a check of the stopped
+// volume where there is more than scrubLimits allows.
 
 // ScrubOptions of a volume.
 type ScrubOptions struct {
@@ -40,6 +42,9 @@ type ScrubStatus struct {
 	// first of them: what a pass does not find any more is forgotten at its end.
 	Problems int64
 	Found    []Problem
+	// LeftOut names what the last full pass did not compare because the volume is too large for
+	// that while it runs: only a check does.
+	LeftOut []string
 }
 
 // ErrScrubbing: a pass runs.
@@ -55,6 +60,9 @@ const (
 	// hurried divides the rate while the cleaner is short of room.
 	hurried = 4
 
+	// maxTwice bounds what is found once and looked for again.
+	maxTwice = 1 << 12
+
 	scrubBucket = "scrub"
 	scrubKey    = "last"
 )
@@ -69,10 +77,24 @@ type scrubber struct {
 	mu     sync.Mutex // guards the rest; a leaf
 	status ScrubStatus
 	cancel chan struct{} // of the pass that runs
-	found  []scrubFound
-	count  int64 // of problems in this pass
-	last   int64 // and in the last full one
+	begun  uint64        // passes
+	found  []scrubFound  // changed by the pass only
+	count  int64         // of problems in this pass
+	last   int64         // and in the last full one
+
+	limits scrubLimits // set before there is a pass
 }
+
+// scrubLimits bounds what a pass compares.
+type scrubLimits struct {
+	records int // of the tree, which are kept meanwhile: inodes, streams, names and links
+	window  int // regions whose references are counted at once, 8 KiB for each
+	regions int // of all segments: each window reads all chunk maps
+}
+
+// defaultLimits are some 90 MB for the tree of some 80,000 files, 21 MB for a window, and 64 windows for
+// 128 GiB of segments.
+var defaultLimits = scrubLimits{records: 1 << 18, window: countWindow / 8, regions: 1 << 17}
 
 // scrubFound is a problem and the pass that found it last.
 type scrubFound struct {
@@ -85,11 +107,12 @@ type scrubRecord struct {
 	Finished time.Time
 	Problems int64
 	Found    []Problem
+	LeftOut  []string `json:",omitempty"`
 }
 
 // start brings back what the last pass found and begins to wait for the next.
 func (s *scrubber) start(v *Volume) {
-	s.v, s.kick, s.quit = v, make(chan struct{}, 1), make(chan struct{})
+	s.v, s.kick, s.quit, s.limits = v, make(chan struct{}, 1), make(chan struct{}), defaultLimits
 	var r scrubRecord
 	value, err := v.KV().Get(scrubBucket, scrubKey)
 	if err == nil {
@@ -98,7 +121,7 @@ func (s *scrubber) start(v *Volume) {
 	if err != nil && !isNotFound(err) {
 		v.out.Warn("what the last scrub found is not known", "error", err)
 	}
-	s.status.Finished, s.last = r.Finished, r.Problems
+	s.status.Finished, s.last, s.status.LeftOut = r.Finished, r.Problems, r.LeftOut
 	for _, p := range r.Found {
 		s.found = append(s.found, scrubFound{Problem: p})
 	}
@@ -223,22 +246,27 @@ func (s *scrubber) pass() error {
 	s.mu.Lock()
 	s.status.Running, s.status.Began, s.status.Done, s.status.Total = true, v.opt.Now(), 0, v.space.living()
 	s.cancel, s.count = cancel, 0
-	number := s.status.Passes + 1
+	s.begun++
+	number := s.begun
 	s.mu.Unlock()
 	p := &scrubPass{s: s, number: number, cancel: cancel}
-	p.c = checker{v: v, paths: map[store.FileID]string{}, pacer: p.pace}
+	p.c = checker{v: v, paths: map[store.FileID]string{}, pacer: p.pace, records: s.limits.records, regions: s.limits.window}
 	err := p.all()
 	s.mu.Lock()
 	s.status.Running, s.cancel = false, nil
 	if err == nil {
-		s.status.Passes, s.status.Finished, s.last = number, v.opt.Now(), s.count
+		s.status.Passes, s.status.Finished, s.status.LeftOut, s.last = s.status.Passes+1, v.opt.Now(), p.left, s.count
 		s.found = slices.DeleteFunc(s.found, func(f scrubFound) bool { return f.pass != number })
 	}
-	record := scrubRecord{Finished: s.status.Finished, Problems: s.last}
+	record := scrubRecord{Finished: s.status.Finished, Problems: s.last, LeftOut: s.status.LeftOut}
 	for _, f := range s.found {
 		record.Found = append(record.Found, f.Problem)
 	}
+	count := s.count
 	s.mu.Unlock()
+	if count > 0 {
+		v.out.Error("scrub found damage", "problems", count)
+	}
 	if err != nil {
 		return err
 	}
@@ -256,6 +284,7 @@ type scrubPass struct {
 	number uint64
 	cancel chan struct{}
 	free   time.Time // when what was read so far is paid for
+	left   []string  // see ScrubStatus.LeftOut
 }
 
 func (p *scrubPass) all() error {
@@ -306,41 +335,59 @@ func (p *scrubPass) progress(done, _ int64) {
 	s.mu.Unlock()
 }
 
-// found takes a problem in.
+// found takes a problem in. Only those that are kept are told of one by one: a lost disk is many.
 func (p *scrubPass) found(x Problem) {
+	s := p.s
+	s.mu.Lock()
+	s.count++
+	at := slices.IndexFunc(s.found, func(f scrubFound) bool {
+		f.Path = x.Path // it may have another name now
+		return f.Problem == x
+	})
+	known := at >= 0 && s.found[at].pass == p.number || at < 0 && len(s.found) >= maxFound
+	s.mu.Unlock()
+	if known {
+		return
+	}
 	if x.File != 0 {
-		if path := p.s.v.pathOf(x.File); path != "" {
+		if path := s.v.pathOf(x.File); path != "" {
 			x.Path = path
 		}
 	}
-	p.s.v.out.Error("scrub found damage", "problem", x.String())
-	s := p.s
+	s.v.out.Error("scrub found damage", "problem", x.String())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.count++
-	for i := range s.found {
-		if s.found[i].Problem == x {
-			s.found[i].pass = p.number
-			return
-		}
+	if at < 0 {
+		at, s.found = len(s.found), append(s.found, scrubFound{})
 	}
-	if len(s.found) < maxFound {
-		s.found = append(s.found, scrubFound{x, p.number})
+	s.found[at] = scrubFound{x, p.number}
+}
+
+// leave leaves something out.
+func (p *scrubPass) leave(what string) {
+	if slices.Contains(p.left, what) {
+		return
 	}
+	p.left = append(p.left, what)
+	p.s.v.out.Info("the volume is too large to compare all of it while it runs; gabion check does", "left out", what)
 }
 
 // twice returns step such that what it finds counts only if it finds the same in a later
 // state again: in between, a change that it saw half of has come to its end.
 func (p *scrubPass) twice(step func() error) func() error {
 	return func() error {
-		var before []Problem
-		p.c.how.Found = func(x Problem) { before = append(before, x) }
+		before := map[Problem]bool{}
+		p.c.how.Found = func(x Problem) {
+			if len(before) < maxTwice {
+				before[x] = true
+			}
+		}
 		defer func() { p.c.how.Found = p.found }()
 		if err := step(); err != nil || len(before) == 0 {
 			return err
 		}
 		p.c.how.Found = func(x Problem) {
-			if slices.Contains(before, x) {
+			if before[x] {
 				p.found(x)
 			}
 		}
@@ -355,7 +402,12 @@ func (p *scrubPass) tree() error {
 	c.take()
 	defer c.snap.Close()
 	defer func() { c.sizes, c.names, c.paths = nil, nil, map[store.FileID]string{} }()
-	return c.tree()
+	err := c.tree()
+	if errors.Is(err, errLarge) {
+		p.leave("the directory tree")
+		return nil
+	}
+	return err
 }
 
 var errBatch = errors.New("enough for one state")
@@ -396,8 +448,20 @@ func (p *scrubPass) someChunks(from []byte) (next []byte, err error) {
 
 // counts is checker.counts with each window of regions in a state of its own.
 func (p *scrubPass) counts() error {
+	const left = "the reference counts"
+	limits := p.s.limits
+	if p.s.v.space.spread() > limits.regions {
+		p.leave(left)
+		return nil
+	}
 	var from, end regionID
+	windows := 0
 	for more := true; more; from, more = end, end != (regionID{}) {
+		// What moved together may be of many regions.
+		if windows++; windows > 2*(limits.regions/limits.window+1) {
+			p.leave(left)
+			return nil
+		}
 		err := p.twice(func() error {
 			c := &p.c
 			c.take()

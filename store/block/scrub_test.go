@@ -32,16 +32,25 @@ func flipAt(t *testing.T, fs vfs.FS, path string, off int64) {
 }
 
 // awaitScrub waits until a pass has come to its end.
-func awaitScrub(t *testing.T, v *Volume, passes uint64) ScrubStatus {
+func awaitScrub(t *testing.T, v *Volume, passes uint64) (st ScrubStatus) {
 	t.Helper()
-	for {
-		if st := v.ScrubStatus(); st.Passes >= passes && !st.Running {
-			return st
-		}
+	becomes(t, v, fmt.Sprintf("%d passes", passes), func() bool {
+		st = v.ScrubStatus()
+		return st.Passes >= passes && !st.Running
+	})
+	return st
+}
+
+// becomes waits until something is true of a volume, which fails the test when it takes for ever.
+func becomes(t *testing.T, v *Volume, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
 		if err := v.Stopped(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Millisecond)
+		if time.Now().After(end) {
+			t.Fatalf("still not: %s", what)
+		}
 	}
 }
 
@@ -226,19 +235,14 @@ func TestScrubRuns(t *testing.T) {
 	}
 	s.Close()
 	n.Close()
-	for st := v.ScrubStatus(); !st.Running || st.Done == 0; st = v.ScrubStatus() {
-		time.Sleep(time.Millisecond)
+	amidst := func() bool {
+		st := v.ScrubStatus()
+		return st.Running && st.Done > 0 && st.Done < 8<<20
 	}
+	becomes(t, v, "a pass reads", amidst)
 	// Eight seconds' worth: the pass can only be stopped.
-	for !v.StopScrub() {
-		time.Sleep(time.Millisecond)
-	}
-	for st := v.ScrubStatus(); ; st = v.ScrubStatus() {
-		if st.Running && st.Done > 0 && st.Done < 8<<20 {
-			break // the next one
-		}
-		time.Sleep(time.Millisecond)
-	}
+	becomes(t, v, "a pass is stopped", v.StopScrub)
+	becomes(t, v, "the next one reads", amidst)
 	if err := v.StartScrub(); err != ErrScrubbing {
 		t.Errorf("a second pass at the same time: %v", err)
 	}
@@ -271,6 +275,11 @@ func testScrubBesideWork(t *testing.T, seed uint64) {
 	var passes int
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
+	end := sync.OnceFunc(func() {
+		close(stop)
+		wg.Wait()
+	})
+	defer end()
 	wg.Go(func() {
 		for {
 			if err := v.scrub.pass(); err != nil {
@@ -346,8 +355,7 @@ func testScrubBesideWork(t *testing.T, seed uint64) {
 			background(v)
 		}
 	}
-	close(stop)
-	wg.Wait()
+	end()
 	if st := v.ScrubStatus(); st.Problems != 0 || len(st.Found) != 0 {
 		t.Errorf("seed %d: found %v", seed, st.Found)
 	}

@@ -53,14 +53,13 @@ func (v *Volume) Usage() (Usage, error) {
 	var from regionID
 	for more := true; more; {
 		w := &window{from: from, counts: map[regionID]*region{}, refs: map[regionID]*sectors{}}
-		var err error
-		if more, err = w.load(c); err != nil {
+		if err := w.load(c); err != nil {
 			return u.out, err
 		}
 		if err := u.count(w); err != nil {
 			return u.out, err
 		}
-		from = w.end
+		from, more = w.end, w.end != regionID{}
 	}
 	if c.sum.Problems > 0 {
 		return u.out, fmt.Errorf("%d problems: the volume needs a check", c.sum.Problems)

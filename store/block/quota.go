@@ -2,6 +2,8 @@ package block
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -67,21 +69,20 @@ func (t *quotaTable) at(dir store.FileID) *domain {
 }
 
 // domain returns the inode's, nil without one. Caller holds epoch.
-func (n *inode) domain() *domain {
+func (n *inode) domain() (*domain, error) {
 	gen := n.v.quotas.gen.Load()
 	if gen == 0 {
-		return nil
+		return nil, nil
 	}
 	if n.quotaAt.Load() != gen {
 		d, err := n.v.domainOf(n.id)
 		if err != nil {
-			n.v.out.Error("a file's quota is not known", "file", n.id, "error", err)
-			return nil
+			return nil, fmt.Errorf("quota of file %d: %w", n.id, err)
 		}
 		n.quota.Store(d)
 		n.quotaAt.Store(gen)
 	}
-	return n.quota.Load()
+	return n.quota.Load(), nil
 }
 
 // domainOf finds the domain of a file or directory.
@@ -103,10 +104,18 @@ func (v *Volume) domainOf(id store.FileID) (*domain, error) {
 
 // sameDomain refuses a name that would lead from one domain to another. Caller holds names.
 func (v *Volume) sameDomain(from, to *inode) error {
-	if from != to && from.domain() != to.domain() {
-		return store.ErrQuotaBorder
+	if from == to {
+		return nil
 	}
-	return nil
+	a, err := from.domain()
+	if err != nil {
+		return err
+	}
+	b, err := to.domain()
+	if err == nil && a != b {
+		err = store.ErrQuotaBorder
+	}
+	return err
 }
 
 // nominal returns what the streams of a live file say they allocate. Caller holds mu.
@@ -140,11 +149,11 @@ type charging struct {
 
 // charging begins one. Caller holds epoch and mu.
 func (n *inode) charging() (charging, error) {
-	c := charging{n: n, d: n.domain()}
-	if c.d == nil || n.gone.Load() {
-		return charging{}, nil
+	d, err := n.domain()
+	if err != nil || d == nil || n.gone.Load() {
+		return charging{}, err
 	}
-	var err error
+	c := charging{n: n, d: d}
 	c.was, err = n.nominal()
 	return c, err
 }
@@ -165,10 +174,23 @@ func (c charging) over() {
 	c.d.release(c.was - now)
 }
 
-// restoreCharge is what a restore charged.
-type restoreCharge []struct {
+// restoreCharge is what a restore charges, once for each domain.
+type restoreCharge []domainCharge
+
+type domainCharge struct {
 	d     *domain
 	bytes int64
+}
+
+// add adds n to what a domain is charged.
+func (c restoreCharge) add(d *domain, n int64) restoreCharge {
+	for i := range c {
+		if c[i].d == d {
+			c[i].bytes += n
+			return c
+		}
+	}
+	return append(c, domainCharge{d, n})
 }
 
 func (c restoreCharge) undo() {
@@ -177,19 +199,20 @@ func (c restoreCharge) undo() {
 	}
 }
 
-// charge charges what the files will allocate. Caller holds their mu.
-func (r *restoring) charge() (done restoreCharge, err error) {
-	defer func() {
-		if err != nil {
-			done.undo()
-		}
-	}()
+// charge charges what the files will allocate more than now. What one gives up another may take,
+// also below the same domain. Caller holds their mu.
+func (r *restoring) charge() (restoreCharge, error) {
+	var all restoreCharge
 	for _, f := range r.files {
 		n := f.to.inode
-		d, more := n.domain(), int64(0)
+		d, err := n.domain()
+		if err != nil {
+			return nil, err
+		}
 		if d == nil {
 			continue
 		}
+		more := int64(0)
 		for _, s := range f.streams {
 			more += s.from.stream.sizes().public().Allocated
 			if !s.fresh {
@@ -202,18 +225,19 @@ func (r *restoring) charge() (done restoreCharge, err error) {
 			} else if z, _, err := n.streamSizes(e.no); err == nil {
 				more -= z.public().Allocated
 			} else {
-				return done, err
+				return nil, err
 			}
 		}
-		if err := d.charge(more); err != nil {
-			return done, err
-		}
-		done = append(done, struct {
-			d     *domain
-			bytes int64
-		}{d, more})
+		all = all.add(d, more)
 	}
-	return done, nil
+	slices.SortFunc(all, func(a, b domainCharge) int { return cmp.Compare(a.bytes, b.bytes) })
+	for i, x := range all {
+		if err := x.d.charge(x.bytes); err != nil {
+			all[:i].undo()
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // SetQuota implements store.Quotas.
@@ -284,6 +308,7 @@ func (v *Volume) changeDomains(change func()) error {
 	}
 	t.mu.Unlock()
 	t.gen.Add(1)
+	var unknown []error
 	for _, d := range all {
 		d.up = nil
 		if d.dir == store.RootID {
@@ -294,14 +319,14 @@ func (v *Volume) changeDomains(change func()) error {
 			parent = l.parent
 			return nil
 		})
-		if err != nil || parent == 0 {
-			continue // it was removed, or cannot be reached
+		if err == nil && parent != 0 { // else it was removed
+			d.up, err = v.domainOf(parent)
 		}
-		if d.up, err = v.domainOf(parent); err != nil {
-			return err
+		if err != nil {
+			unknown = append(unknown, fmt.Errorf("folder above folder %d: %w", d.dir, err))
 		}
 	}
-	return nil
+	return errors.Join(unknown...)
 }
 
 // Quota implements store.Quotas.

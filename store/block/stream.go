@@ -213,7 +213,11 @@ func (s *stream) commit(c *change, z sizes, t store.Touch) (store.Pos, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	more, d := z.public().Allocated-old.public().Allocated, n.domain()
+	more := z.public().Allocated - old.public().Allocated
+	d, err := n.domain()
+	if err != nil {
+		return 0, err
+	}
 	if s.gone || n.gone.Load() {
 		d = nil // what has no name is charged to nobody
 	}

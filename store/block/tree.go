@@ -78,7 +78,11 @@ func (v *Volume) Create(dir store.Node, name string, init store.Init) (store.Nod
 	if err := v.allowance(init.Allocation); err != nil {
 		return nil, 0, err
 	}
-	domain, alloc := d.domain(), roundUp(init.Allocation)
+	domain, err := d.domain()
+	if err != nil {
+		return nil, 0, err
+	}
+	alloc := roundUp(init.Allocation)
 	if init.Dir {
 		alloc = 0
 	}

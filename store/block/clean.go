@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 	"sync/atomic"
+	"time"
 
 	"gabion/store/seglog"
 )
@@ -67,7 +68,7 @@ func (c *cleaner) step() (bool, error) {
 		}
 		runs, frames, err := c.living(g)
 		if err != nil {
-			return false, err
+			return c.shun(g, err) // there may be others
 		}
 		c.choice(g, runs, frames)
 	}
@@ -100,6 +101,22 @@ func (c *cleaner) starts() bool {
 	return c.mover.Full() || c.runs[0].of != nil && size > c.mover.Room()
 }
 
+// shunFor is how long a segment is left as it is whose records cannot be read.
+const shunFor = time.Hour
+
+// shun passes over a segment whose records cannot be read, so that it is not in the way of others.
+func (c *cleaner) shun(g *segment, err error) (bool, error) {
+	v := c.v
+	if v.check() != nil {
+		return false, err
+	}
+	v.out.Error("a segment is neither cleaned nor given back: its records cannot be read", "segment", g.seq, "slot", g.slot, "error", err)
+	v.space.mu.Lock()
+	defer v.space.mu.Unlock()
+	g.shunned = v.opt.Now().Add(shunFor)
+	return true, nil
+}
+
 func (s *space) has(seq uint64) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -124,8 +141,9 @@ func (c *cleaner) choose() (*segment, error) {
 	var most float64
 	tight := v.tight()
 	newest := v.log.LastSeq()
+	now := v.opt.Now()
 	for _, g := range s.segs {
-		if g.seq == s.cur || g.seq == c.current() || !g.moved && g.seq >= before || g.live <= 0 {
+		if now.Before(g.shunned) || g.seq == s.cur || g.seq == c.current() || !g.moved && g.seq >= before || g.live <= 0 {
 			continue
 		}
 		u := float64(g.live) / float64(v.id.segmentSize)
@@ -162,7 +180,10 @@ func (c *cleaner) needless(list []*segment) ([]*segment, error) {
 		}
 		runs, frames, err := c.living(g)
 		if err != nil {
-			return nil, err
+			if _, err := c.shun(g, err); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		switch {
 		case len(runs) == 0:

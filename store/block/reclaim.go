@@ -101,8 +101,9 @@ func (v *Volume) flushIndex() (bool, error) {
 func (s *space) empties(before uint64, max int) (list []*segment, young bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	now := s.v.opt.Now()
 	for _, g := range s.segs {
-		if g.live > 0 || g.seq == s.cur || g.seq == s.v.cleaner.current() {
+		if g.live > 0 || now.Before(g.shunned) || g.seq == s.cur || g.seq == s.v.cleaner.current() {
 			continue
 		}
 		if g.seq >= before && !g.moved {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -17,10 +18,11 @@ type segment struct {
 	slot    uint32
 	moved   bool // written by the cleaner
 	sealed  bool
-	cleaned bool     // something was moved out of it
-	data    []uint32 // bytes per region that ever held data; while it is being filled
-	bytes   int64    // their sum
-	live    int64    // bytes with references
+	cleaned bool      // something was moved out of it
+	shunned time.Time // its records could not be read; until then they are not tried again; guarded by space.mu
+	data    []uint32  // bytes per region that ever held data; while it is being filled
+	bytes   int64     // their sum
+	live    int64     // bytes with references
 }
 
 // regionID names a region of a container.

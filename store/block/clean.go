@@ -2,6 +2,8 @@ package block
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"slices"
 	"sort"
 	"sync/atomic"
@@ -82,7 +84,11 @@ func (c *cleaner) step() (bool, error) {
 	}
 	if len(c.runs) > 0 {
 		if err := c.move(); err != nil {
+			g := c.victim
 			c.victim, c.runs = nil, nil
+			if errors.Is(err, errUnread) {
+				return c.shun(g, err)
+			}
 			return false, err
 		}
 	}
@@ -101,16 +107,18 @@ func (c *cleaner) starts() bool {
 	return c.mover.Full() || c.runs[0].of != nil && size > c.mover.Room()
 }
 
-// shunFor is how long a segment is left as it is whose records cannot be read.
+// shunFor is how long a segment is left as it is that cannot be read.
 const shunFor = time.Hour
 
-// shun passes over a segment whose records cannot be read, so that it is not in the way of others.
+var errUnread = errors.New("cleaning")
+
+// shun passes over a segment that cannot be read, so that it is not in the way of others.
 func (c *cleaner) shun(g *segment, err error) (bool, error) {
 	v := c.v
 	if v.check() != nil {
 		return false, err
 	}
-	v.out.Error("a segment is neither cleaned nor given back: its records cannot be read", "segment", g.seq, "slot", g.slot, "error", err)
+	v.out.Error("a segment is neither cleaned nor given back: it cannot be read", "segment", g.seq, "slot", g.slot, "error", err)
 	v.space.mu.Lock()
 	defer v.space.mu.Unlock()
 	g.shunned = v.opt.Now().Add(shunFor)
@@ -484,7 +492,7 @@ func (c *cleaner) move() error {
 	for _, m := range batch {
 		p := payload[at : at+int(m.n)*sectorSize]
 		if err := v.log.ReadAt(m.seq, p, m.place); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errUnread, err)
 		}
 		at += len(p)
 	}

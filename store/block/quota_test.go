@@ -67,6 +67,34 @@ func (x *limited) used(dir store.Node, blocks int64) {
 	}
 }
 
+// What one file of a restore gives up another takes, in the same folder or in one below the same limit.
+func TestQuotaOfRestore(t *testing.T) {
+	x := newLimited(t)
+	f, g := x.make(x.a, "f", false), x.make(x.a, "g", false)
+	h, i := x.make(x.b, "h", false), x.make(x.b, "i", false)
+	sizes := func(f4, g4, h4, i4 int64) {
+		t.Helper()
+		for n, blocks := range map[store.Node]int64{f: f4, g: g4, h: h4, i: i4} {
+			x.ok(x.data(n).SetSize(blocks*blockSize, store.Touch{}))
+		}
+	}
+	sizes(6, 1, 4, 1)
+	snap, _, err := x.v.Snapshots().Create("s", []store.FileID{store.RootID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes(1, 5, 1, 5)
+	x.limit(x.a, 12)
+	x.limit(x.b, 6)
+	all := []store.FileID{f.ID(), g.ID(), h.ID(), i.ID()}
+	x.ok(x.v.Snapshots().Restore(all, snap.View))
+	x.used(x.a, 12)
+	sizes(1, 5, 0, 1)
+	x.limit(x.a, 11)
+	x.full(x.v.Snapshots().Restore(all, snap.View))
+	x.used(x.a, 7)
+}
+
 // full asserts that a change fails for want of quota.
 func (x *limited) full(_ store.Pos, err error) {
 	x.Helper()

@@ -19,7 +19,7 @@ type segment struct {
 	moved   bool // written by the cleaner
 	sealed  bool
 	cleaned bool      // something was moved out of it
-	shunned time.Time // its records could not be read; until then they are not tried again; guarded by space.mu
+	shunned time.Time // it could not be read; until then that is not tried again; guarded by space.mu
 	data    []uint32  // bytes per region that ever held data; while it is being filled
 	bytes   int64     // their sum
 	live    int64     // bytes with references

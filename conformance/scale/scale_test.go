@@ -79,7 +79,13 @@ func TestConnections(t *testing.T) {
 			_, err := files[i%n].ReadAt(make([]byte, 4*kib), rand.Int64N(4096)*4*kib)
 			return err
 		})
+		four := make([]chan struct{}, n)
+		for i := range four {
+			four[i] = make(chan struct{}, 4)
+		}
 		busy := a.cost(some(), 4*n, func(i int) error {
+			four[i%n] <- struct{}{}
+			defer func() { <-four[i%n] }()
 			_, err := files[i%n].WriteAt(make([]byte, 64*kib), rand.Int64N(256)*64*kib)
 			return err
 		})
@@ -116,16 +122,18 @@ func TestOpens(t *testing.T) {
 func TestHandles(t *testing.T) {
 	a := start(t)
 	plain, kept := a.dial("vms"), a.dial("dur")
-	a.must(openClose(plain, client.OpenFile("disk")))
-	a.must(openClose(kept, client.OpenFile("disk")))
+	for i := range 100 { // one handle a file at a time, or oplocks would break
+		a.must(openClose(plain, client.OpenFile(fmt.Sprint("disk", i))))
+		a.must(openClose(kept, client.OpenFile(fmt.Sprint("disk", i))))
+	}
 	for _, row := range []struct {
 		name  string
 		tree  *client.Tree
 		flags smb2.DurableFlags
 	}{{"plain", plain, 0}, {"durable", plain, 0}, {"persistent", kept, smb2.DurableFlagPersistent}} {
 		began := time.Now()
-		cpu := a.cost(some(), 16, func(int) error {
-			m := open("disk")
+		cpu := a.cost(some(), 16, func(i int) error {
+			m := open(fmt.Sprint("disk", i%100))
 			if row.name != "plain" {
 				m.RequestedOplockLevel = smb2.OplockLevelBatch
 				m = client.WithContext(m, smb2.ContextDurableRequestV2, &smb2.DurableRequestV2{CreateGUID: dtyp.NewGUID(), Flags: row.flags})

@@ -63,10 +63,10 @@ func (a *array) descriptors() int {
 	return len(list)
 }
 
-// dial opens a connection with a session on a share.
-func (a *array) dial(share string) *client.Tree {
+// dial opens a connection with a session on a share, which asks for so many credits with each request.
+func (a *array) dial(share string, credits uint16) *client.Tree {
 	a.Helper()
-	c, err := client.Dial(a.Addr, client.Options{CreditRequest: 512, Timeout: 2 * time.Minute})
+	c, err := client.Dial(a.Addr, client.Options{CreditRequest: credits, Timeout: 2 * time.Minute})
 	a.must(err)
 	a.Cleanup(func() { c.Close() })
 	a.must(c.Negotiate(client.Negotiation{}))

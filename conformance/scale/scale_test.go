@@ -61,12 +61,12 @@ func (a *array) disk(tree *client.Tree, name string, size int64) *client.File {
 func TestConnections(t *testing.T) {
 	for _, n := range sizes(8, 1, 10, 100, 1000) {
 		a := start(t)
-		first := a.dial("vms")
+		first := a.dial("vms", 128)
 		a.must(a.disk(first, "disk", 16<<20).Close())
 		before := a.rss()
 		trees := []*client.Tree{first}
 		for len(trees) < n {
-			trees = append(trees, a.dial("vms"))
+			trees = append(trees, a.dial("vms", 16)) // a thousand share what the server has to lend
 		}
 		idle := a.rss() - before
 		files := make([]*client.File, n)
@@ -101,8 +101,8 @@ func TestConnections(t *testing.T) {
 // Opens: one more costs the same however many are held.
 func TestOpens(t *testing.T) {
 	a := start(t)
-	tree := a.dial("vms")
-	trees := []*client.Tree{tree, a.dial("vms"), a.dial("vms"), a.dial("vms")} // a session has its limit
+	tree := a.dial("vms", 128)
+	trees := []*client.Tree{tree, a.dial("vms", 128), a.dial("vms", 128), a.dial("vms", 128)} // a session has its limit
 	for i := range 1000 {
 		a.must(openClose(tree, client.OpenFile(fmt.Sprintf("file%d", i))))
 	}
@@ -121,7 +121,7 @@ func TestOpens(t *testing.T) {
 // Handles: what keeping an open beyond its connection costs.
 func TestHandles(t *testing.T) {
 	a := start(t)
-	plain, kept := a.dial("vms"), a.dial("dur")
+	plain, kept := a.dial("vms", 128), a.dial("dur", 128)
 	for i := range 100 { // one handle a file at a time, or oplocks would break
 		a.must(openClose(plain, client.OpenFile(fmt.Sprint("disk", i))))
 		a.must(openClose(kept, client.OpenFile(fmt.Sprint("disk", i))))
@@ -186,7 +186,7 @@ func TestSessions(t *testing.T) {
 // Names in a folder: making, finding and listing.
 func TestNames(t *testing.T) {
 	a := start(t)
-	tree := a.dial("vms")
+	tree := a.dial("vms", 128)
 	a.must(openClose(tree, client.OpenDirectory("dir")))
 	made := 0
 	for _, n := range sizes(500, 10, 1000, 100000, 1000000) {
@@ -212,30 +212,37 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// Size: a sparse disk with data all over it.
+// Size: sparse disks with data all over them, two where one would be larger than a file may be.
 func TestSize(t *testing.T) {
 	a := start(t)
-	tree := a.dial("vms")
+	tree := a.dial("vms", 128)
 	for _, gib := range sizes(1, 1, 64, 1<<10, 16<<10, 100<<10) {
-		size := int64(gib) << 30
-		f := a.disk(tree, fmt.Sprintf("disk%d", gib), size)
+		size, disks := int64(gib)<<30, []*client.File{}
+		for range 1 + gib>>16 {
+			disks = append(disks, a.disk(tree, fmt.Sprintf("disk%d-%d", gib, len(disks)), size/int64(1+gib>>16)))
+		}
 		at := make([]int64, some())
 		for i := range at {
-			at[i] = rand.Int64N(size/(4*kib)) * 4 * kib
+			at[i] = rand.Int64N(size/int64(len(disks))/(4*kib)) * 4 * kib
 		}
 		p := bytes.Repeat([]byte{7}, 4*kib)
-		write := a.cost(len(at), 32, func(i int) error { _, err := f.WriteAt(p, at[i]); return err })
-		again := a.cost(len(at), 32, func(i int) error { _, err := f.WriteAt(p, at[i]); return err })
-		read := a.cost(len(at), 32, func(i int) error { _, err := f.ReadAt(make([]byte, 4*kib), at[i]); return err })
+		write := a.cost(len(at), 32, func(i int) error { _, err := disks[i%len(disks)].WriteAt(p, at[i]); return err })
+		again := a.cost(len(at), 32, func(i int) error { _, err := disks[i%len(disks)].WriteAt(p, at[i]); return err })
+		read := a.cost(len(at), 32, func(i int) error {
+			_, err := disks[i%len(disks)].ReadAt(make([]byte, 4*kib), at[i])
+			return err
+		})
 		t.Logf("%6d GiB: first write of 4 KiB %v, overwrite %v, read %v", gib, write, again, read)
-		a.must(f.Close())
+		for _, f := range disks {
+			a.must(f.Close())
+		}
 	}
 }
 
 // Snapshots of the share.
 func TestSnapshots(t *testing.T) {
 	a := start(t)
-	tree := a.dial("vms")
+	tree := a.dial("vms", 128)
 	f := a.disk(tree, "disk", 16<<20)
 	p := bytes.Repeat([]byte{7}, 4*kib)
 	taken := 0
@@ -283,7 +290,7 @@ func TestNothingStays(t *testing.T) {
 		rounds = 1000
 	}
 	life := func(i int) {
-		tree := a.dial("vms")
+		tree := a.dial("vms", 128)
 		name := fmt.Sprintf("file%d", i%50)
 		f, err := tree.Create(client.OpenFile(name))
 		a.must(err)

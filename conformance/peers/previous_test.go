@@ -113,6 +113,28 @@ func TestPreviousVersions(t *testing.T) {
 	}
 }
 
+// connect opens a session of our own client on the share.
+func connect(t *testing.T, s *rig.Server) *client.Tree {
+	t.Helper()
+	conn, err := client.Dial(s.Addr, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.Negotiate(client.Negotiation{}); err != nil {
+		t.Fatal(err)
+	}
+	session, err := conn.Login(client.Credentials{User: rig.User, Password: rig.Password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := session.Connect("vms")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
 // restoreByDuplicate copies an old version to a live file as Explorer's "Restore" does where blocks
 // can be shared.
 func restoreByDuplicate(t *testing.T, s *rig.Server, old string) {
@@ -123,14 +145,7 @@ func restoreByDuplicate(t *testing.T, s *rig.Server, old string) {
 			t.Fatal(err)
 		}
 	}
-	conn, err := client.Dial(s.Addr, client.Options{})
-	must(err)
-	defer conn.Close()
-	must(conn.Negotiate(client.Negotiation{}))
-	session, err := conn.Login(client.Credentials{User: rig.User, Password: rig.Password})
-	must(err)
-	tree, err := session.Connect("vms")
-	must(err)
+	tree := connect(t, s)
 	read := client.OpenFile(old)
 	read.DesiredAccess, read.CreateDisposition = 0x00120089, smb2.DispositionOpen
 	src, err := tree.Create(read)
@@ -185,14 +200,7 @@ func enumerate(t *testing.T, s *rig.Server, path string, want []string) {
 			t.Fatal(err)
 		}
 	}
-	conn, err := client.Dial(s.Addr, client.Options{})
-	must(err)
-	defer conn.Close()
-	must(conn.Negotiate(client.Negotiation{}))
-	session, err := conn.Login(client.Credentials{User: rig.User, Password: rig.Password})
-	must(err)
-	tree, err := session.Connect("vms")
-	must(err)
+	tree := connect(t, s)
 	open := client.OpenFile(path)
 	open.DesiredAccess, open.CreateDisposition = 0x00120089, smb2.DispositionOpen
 	f, err := tree.Create(open)

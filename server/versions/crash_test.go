@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"gabion/server/vm"
+	"gabion/store"
 	"gabion/store/block"
 	"gabion/store/crashfs"
 )
@@ -33,6 +34,25 @@ func TestSyncIsAllOrNothing(t *testing.T) {
 	}
 }
 
+// hasty is a volume whose disk is synced after each replacement, as another writer might have it
+// done: what takes two of them can be cut in two.
+type hasty struct{ store.Volume }
+
+func (h hasty) Snapshots() store.Snapshots { return hastySnapshots{h.Volume.Snapshots(), h.Volume} }
+
+type hastySnapshots struct {
+	store.Snapshots
+	volume store.Volume
+}
+
+func (s hastySnapshots) Replace(list []store.Replacement, v store.View) (store.Pos, error) {
+	pos, err := s.Snapshots.Replace(list, v)
+	if err == nil {
+		err = s.volume.Sync()
+	}
+	return pos, err
+}
+
 // crashInSync crashes at a sync of the disk, and says whether the sync was acknowledged before and
 // what the disks are afterwards.
 func crashInSync(t *testing.T, at int64, seed uint64) (said bool, found string) {
@@ -52,7 +72,7 @@ func crashInSync(t *testing.T, at int64, seed uint64) (said bool, found string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWorldOn(t, vol)
+	w := newWorldOn(t, hasty{vol})
 	w.dir("prod")
 	w.dir("dev")
 	for i, n := range sizes {

@@ -76,7 +76,8 @@ type scrubber struct {
 
 	mu     sync.Mutex // guards the rest; a leaf
 	status ScrubStatus
-	cancel chan struct{} // of the pass that runs
+	asked  bool          // for a pass that has not begun
+	cancel chan struct{} // of the pass that runs; nil as well once it is told to stop
 	begun  uint64        // passes
 	found  []scrubFound  // changed by the pass only
 	count  int64         // of problems in this pass
@@ -152,8 +153,16 @@ func (s *scrubber) plan() {
 
 func (s *scrubber) run() {
 	defer close(s.done)
-	for s.wait() {
-		err := s.pass()
+	for {
+		due, open := s.wait()
+		if !open {
+			return
+		}
+		p := s.begin(due)
+		if p == nil {
+			continue
+		}
+		err := p.run()
 		if err != nil && !errors.Is(err, errScrubStopped) && s.v.check() == nil {
 			s.v.out.Error("scrub failed", "error", err)
 		}
@@ -161,23 +170,24 @@ func (s *scrubber) run() {
 	}
 }
 
-// wait returns when a pass is due or asked for; false: the volume is closed or stopped.
-func (s *scrubber) wait() bool {
-	var due <-chan time.Time
+// wait returns when a pass is due or one was asked for. open is false when the volume is closed or stopped.
+func (s *scrubber) wait() (due, open bool) {
+	var at <-chan time.Time
 	if next := s.Status().Next; !next.IsZero() {
 		t := time.NewTimer(max(0, next.Sub(s.v.opt.Now())))
 		defer t.Stop()
-		due = t.C
+		at = t.C
 	}
 	select {
 	case <-s.quit:
-		return false
+		return false, false
 	case <-s.v.dead:
-		return false
+		return false, false
 	case <-s.kick:
-	case <-due:
+		return false, true
+	case <-at:
+		return true, true
 	}
-	return true
 }
 
 // close ends the scrubber. The volume is closed already, so that no other pass gets far.
@@ -197,31 +207,33 @@ func (v *Volume) StartScrub() error {
 	if err := v.check(); err != nil {
 		return err
 	}
-	if v.ScrubStatus().Running {
+	s := &v.scrub
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status.Running {
 		return ErrScrubbing
 	}
+	s.asked = true
 	select {
-	case v.scrub.kick <- struct{}{}:
+	case s.kick <- struct{}{}:
 	default:
 	}
 	return nil
 }
 
-// StopScrub ends the pass that runs, and reports whether one did. The next comes when it is due.
+// StopScrub ends the pass that runs, or takes back that one was asked for, and reports whether there was
+// such: it does not come to its end then. The next comes when it is due.
 func (v *Volume) StopScrub() bool {
 	s := &v.scrub
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	select {
-	case <-s.kick:
-	default:
+	was := s.asked || s.cancel != nil
+	s.asked = false
+	if s.cancel != nil {
+		close(s.cancel)
+		s.cancel = nil
 	}
-	if s.cancel == nil {
-		return false
-	}
-	close(s.cancel)
-	s.cancel = nil
-	return true
+	return was
 }
 
 // ScrubStatus says what the scrubber does and found.
@@ -239,24 +251,37 @@ func (s *scrubber) Status() ScrubStatus {
 	return st
 }
 
-// pass verifies the volume once.
-func (s *scrubber) pass() error {
+// begin makes a pass the one that runs: from here on it can be stopped. It is nil when none is due and
+// none is asked for any more.
+func (s *scrubber) begin(due bool) *scrubPass {
 	v := s.v
-	cancel := make(chan struct{})
+	total := v.space.living()
 	s.mu.Lock()
-	s.status.Running, s.status.Began, s.status.Done, s.status.Total = true, v.opt.Now(), 0, v.space.living()
-	s.cancel, s.count = cancel, 0
+	defer s.mu.Unlock()
+	if !due && !s.asked {
+		return nil
+	}
+	s.asked = false
+	s.status.Running, s.status.Began, s.status.Done, s.status.Total = true, v.opt.Now(), 0, total
+	s.cancel, s.count = make(chan struct{}), 0
 	s.begun++
-	number := s.begun
-	s.mu.Unlock()
-	p := &scrubPass{s: s, number: number, cancel: cancel}
+	p := &scrubPass{s: s, number: s.begun, cancel: s.cancel}
 	p.c = checker{v: v, paths: map[store.FileID]string{}, pacer: p.pace, records: s.limits.records, regions: s.limits.window}
+	return p
+}
+
+// run verifies the volume once.
+func (p *scrubPass) run() error {
+	s, v := p.s, p.s.v
 	err := p.all()
 	s.mu.Lock()
+	if err == nil && s.cancel == nil {
+		err = errScrubStopped // behind the last that it read
+	}
 	s.status.Running, s.cancel = false, nil
 	if err == nil {
 		s.status.Passes, s.status.Finished, s.status.LeftOut, s.last = s.status.Passes+1, v.opt.Now(), p.left, s.count
-		s.found = slices.DeleteFunc(s.found, func(f scrubFound) bool { return f.pass != number })
+		s.found = slices.DeleteFunc(s.found, func(f scrubFound) bool { return f.pass != p.number })
 	}
 	record := scrubRecord{Finished: s.status.Finished, Problems: s.last, LeftOut: s.status.LeftOut}
 	for _, f := range s.found {
@@ -319,12 +344,15 @@ func (p *scrubPass) pace(n int) error {
 	}
 	select {
 	case <-p.cancel:
-		return errScrubStopped
 	case <-v.dead:
-		return v.Stopped()
 	case <-t.C:
 	}
-	return v.check()
+	select {
+	case <-p.cancel: // first of all, whatever else has come to pass
+		return errScrubStopped
+	default:
+		return v.check()
+	}
 }
 
 func (p *scrubPass) progress(done, _ int64) {

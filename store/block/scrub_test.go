@@ -54,6 +54,9 @@ func becomes(t *testing.T, v *Volume, what string, is func() bool) {
 	}
 }
 
+// pass verifies the volume once, as if that were due.
+func (s *scrubber) pass() error { return s.begin(true).run() }
+
 // A bit that flips in a segment of a running volume is found by the next pass, which names the file,
 // the stream and the range; it is known after a restart; and forgotten once the data was
 // written anew.

@@ -108,3 +108,58 @@ func TestScrubStopped(t *testing.T) {
 		t.Errorf("after it was written anew: %+v", st)
 	}
 }
+
+// A pass that is told to stop ends at the next thing it would read, and is no full one even where there is
+// nothing more to read; one that was only asked for does not begin.
+func TestScrubStopsAtOnce(t *testing.T) {
+	v, _ := manual(t)
+	p := v.scrub.begin(true)
+	if !v.StopScrub() || v.StopScrub() {
+		t.Error("one pass runs")
+	}
+	if err := p.run(); !errors.Is(err, errScrubStopped) {
+		t.Errorf("told to stop where there is nothing to read: %v", err)
+	}
+	n, s := newFile(t, v, "f")
+	defer n.Close()
+	defer s.Close()
+	const chunks = 4
+	for b := range chunks * chunkBlocks {
+		if _, err := s.WriteAt(stamp(b, 1), int64(b)*blockSize, store.Touch{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for at := 1; ; at++ {
+		turns := 0
+		v.TakeTurns(func(int, <-chan struct{}) {
+			if turns++; turns == at && !v.StopScrub() {
+				t.Error("no pass runs in its own turn")
+			}
+		})
+		err := v.scrub.pass()
+		if turns < at {
+			if err != nil || at <= chunks {
+				t.Errorf("%d turns without being stopped: %v", turns, err)
+			}
+			break
+		}
+		if !errors.Is(err, errScrubStopped) || turns != at {
+			t.Errorf("told to stop in turn %d, it took %d: %v", at, turns, err)
+		}
+	}
+	if st := v.ScrubStatus(); st.Passes != 1 || st.Running {
+		t.Errorf("after one that was not stopped: %+v", st)
+	}
+	if err := v.StartScrub(); err != nil {
+		t.Fatal(err)
+	}
+	if !v.StopScrub() || v.scrub.begin(false) != nil {
+		t.Error("a pass began that was not asked for any more")
+	}
+	if err := v.StartScrub(); err != nil || v.scrub.begin(false) == nil {
+		t.Errorf("one that was asked for did not begin: %v", err)
+	}
+	if err := v.StartScrub(); err != ErrScrubbing {
+		t.Errorf("a second pass at the same time: %v", err)
+	}
+}

@@ -242,6 +242,9 @@ func (r *request) verifySession() bool {
 		r.fail(ntstatus.UserSessionDeleted)
 		return false
 	}
+	if r.conn.dialect.Is3x() {
+		s.sequences.note(r.hdr.ChannelSequence, s.server.breaksTold)
+	}
 	if s.encryptData && !r.chain.encrypted && r.conn.dialect.Is3x() && r.conn.server.rejectsUnencrypted() {
 		r.fail(ntstatus.AccessDenied)
 		return false

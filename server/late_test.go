@@ -210,3 +210,79 @@ func TestCreateAndReplayAtOnce(t *testing.T) {
 		want(t, "close", outcome(c.start(c.used, &smb2.CloseRequest{FileID: f.ID}, 2, 0)), ntstatus.Success)
 	}
 }
+
+// An acknowledgement of a channel that was given up is not taken for that of a break which came
+// afterwards: what waits for that one would not see what the client still has in its cache. It is taken
+// if it is of the break that there is.
+func TestLateLeaseAcknowledgement(t *testing.T) {
+	a := newArray(t)
+	c := a.channels()
+	key, all := smb2.LeaseKey{1}, smb2.LeaseReadCaching|smb2.LeaseHandleCaching|smb2.LeaseWriteCaching
+	leased := func(guid byte) *smb2.CreateRequest {
+		return client.WithLease(persistent(client.OpenFile("f"), dtyp.GUID{guid}), smb2.Lease{V2: true, Key: key, State: all})
+	}
+	ack := &smb2.LeaseBreak{LeaseKey: key, LeaseState: smb2.LeaseReadCaching | smb2.LeaseHandleCaching}
+	bob := a.connect(client.Negotiation{}, "bob", "ca")
+	broken := func() *client.Pending {
+		t.Helper()
+		p, err := bob.Start(client.OpenFile("f"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := c.given.Session.Conn.Break(); err != nil {
+			t.Fatal(err)
+		} else if m, err := b.LeaseBreak(); err != nil || m.LeaseKey != key {
+			t.Fatalf("%+v, %v", m, err)
+		}
+		return p
+	}
+	opened := func(what string, p *client.Pending) *client.File {
+		t.Helper()
+		f, err := p.File()
+		want(t, what, err, ntstatus.Success)
+		if err != nil {
+			t.FailNow()
+		}
+		return f
+	}
+	opened("with a lease", c.start(c.given, leased(1), 1, 0))
+
+	first := broken()
+	want(t, "acknowledged again", outcome(c.start(c.used, ack, 2, 0)), ntstatus.Success)
+	want(t, "close", opened("the first that waited", first).Close(), ntstatus.Success)
+	want(t, "late, of a break that is over", outcome(c.late(ack)), ntstatus.Unsuccessful)
+	opened("all of the lease again", c.start(c.used, leased(2), 2, 0))
+
+	second := broken()
+	want(t, "late, of the break before", outcome(c.late(ack)), ntstatus.FileNotAvailable)
+	want(t, "of this one", outcome(c.start(c.used, ack, 2, 0)), ntstatus.Success)
+	want(t, "close", opened("the second that waited", second).Close(), ntstatus.Success)
+	opened("all of the lease again", c.start(c.used, leased(3), 2, 0))
+
+	third := broken()
+	echo := c.start(c.used, &smb2.FlushRequest{FileID: opened("on a newer channel", c.start(c.used, client.OpenFile("g"), 3, 0)).ID}, 3, 0)
+	want(t, "flush", outcome(echo), ntstatus.Success)
+	want(t, "of this one, on the channel given up since", outcome(c.start(c.given, ack, 2, 0)), ntstatus.Success)
+	opened("the third that waited", third)
+}
+
+// An oplock has one break to acknowledge: no other can be meant by what comes late.
+func TestLateOplockAcknowledgement(t *testing.T) {
+	a := newArray(t)
+	c := a.channels()
+	f := open(t, c.given, durable("f", smb2.OplockLevelBatch))
+	p, err := a.connect(client.Negotiation{}, "bob", "ca").Start(client.OpenFile("f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told(t, f, c.given)
+	ack := &smb2.OplockBreak{OplockLevel: smb2.OplockLevelII, FileID: f.ID}
+	want(t, "acknowledged", outcome(c.start(c.used, ack, 2, 0)), ntstatus.Success)
+	other, err := p.File()
+	want(t, "the open that waited", err, ntstatus.Success)
+	want(t, "late", outcome(c.late(ack)), ntstatus.InvalidOplockProtocol)
+	_, err = other.WriteAt([]byte("x"), 0)
+	want(t, "level II is broken", err, ntstatus.Success)
+	told(t, f, c.given)
+	want(t, "late", outcome(c.late(ack)), ntstatus.InvalidOplockProtocol)
+}

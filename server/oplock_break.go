@@ -60,13 +60,31 @@ func acknowledgeLease(r *request) {
 		r.fail(ntstatus.ObjectNameNotFound)
 		return
 	}
-	state, status := t.share.Tree.FS().AcknowledgeLease(r.conn.client, dtyp.GUID(ack.LeaseKey), object.Caching(ack.LeaseState))
+	state, status := r.takeLeaseBack(t.share.Tree.FS(), dtyp.GUID(ack.LeaseKey), object.Caching(ack.LeaseState))
 	if status != ntstatus.Success {
 		r.fail(status)
 		return
 	}
 	resp := smb2.LeaseBreak{LeaseKey: ack.LeaseKey, LeaseState: smb2.LeaseState(state)}
 	r.durably(t.share.Tree, t.share.since(0), ntstatus.Success, resp.AppendTo(r.reserve(smallBody)))
+}
+
+// takeLeaseBack completes the break that the client acknowledges. Deviation: 3.3.5.2.10 looks at
+// requests with a FileId alone. An acknowledgement that comes in on a channel which the client has given up
+// may be of a break that is over, and must not be taken for that of the next one, which the client has
+// not heard of yet: it would go on writing to its cache. One of the break that there is, is taken as Windows does.
+//
+// An oplock needs none of this: it is never granted again, and has one break to acknowledge.
+func (r *request) takeLeaseBack(fs *object.FS, key dtyp.GUID, to object.Caching) (object.Caching, ntstatus.Status) {
+	for {
+		number := fs.BreakOf(r.conn.client, key)
+		if r.dialect().Is3x() && r.session.sequences.passed(r.hdr.ChannelSequence) < number {
+			return 0, ntstatus.FileNotAvailable
+		}
+		if state, status, current := fs.AcknowledgeBreak(number, r.conn.client, key, to); current {
+			return state, status
+		}
+	}
 }
 
 // Breaker is how the object store reaches clients.
@@ -116,7 +134,7 @@ func (b breaker) BreakLease(l object.LeaseBreak) {
 	}
 	over := func() bool {
 		fs := b.server.fs()
-		return fs == nil || l.AckRequired && !fs.LeaseBreaking(l.Client, l.Key)
+		return fs == nil || l.AckRequired && fs.BreakOf(l.Client, l.Key) != l.Number
 	}
 	b.server.leaseBreak(l.Client, &n, over, func() {
 		if l.AckRequired {
@@ -127,6 +145,14 @@ func (b breaker) BreakLease(l object.LeaseBreak) {
 			}))
 		}
 	})
+}
+
+// breaksTold is object.FS.Breaks.
+func (s *Server) breaksTold() uint64 {
+	if fs := s.fs(); fs != nil {
+		return fs.Breaks()
+	}
+	return 0
 }
 
 // fs is the object store that all shares show parts of; nil without shares.

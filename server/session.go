@@ -38,11 +38,12 @@ type session struct {
 	encryptData     bool // Session.EncryptData
 	signingRequired atomic.Bool
 
-	state    atomic.Uint32 // sessionState; changes under mu
-	lastUsed atomic.Int64  // Session.IdleTime, Unix nanoseconds
-	expires  atomic.Int64  // Session.ExpirationTime, Unix nanoseconds; 0 is never
-	replays  replayLog
-	identity atomic.Pointer[Identity]
+	state     atomic.Uint32 // sessionState; changes under mu
+	lastUsed  atomic.Int64  // Session.IdleTime, Unix nanoseconds
+	expires   atomic.Int64  // Session.ExpirationTime, Unix nanoseconds; 0 is never
+	replays   replayLog
+	sequences sequenceLog
+	identity  atomic.Pointer[Identity]
 
 	mu       sync.Mutex
 	channels []*channel       // guarded by mu

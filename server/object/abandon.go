@@ -56,15 +56,27 @@ func (g *grant) awaitReturn() {
 	}
 }
 
-// LeaseBreaking reports whether a lease waits for its client to acknowledge a break.
-func (fs *FS) LeaseBreaking(client, key dtyp.GUID) bool {
+// Breaks is how many breaks clients have been told of, which have their numbers from it: whoever
+// looks at it before a break has a number below that of the break.
+func (fs *FS) Breaks() uint64 { return fs.breaks.Load() }
+
+// BreakOf is the number of the break that a lease's client has to acknowledge, 0 if there is none.
+func (fs *FS) BreakOf(client, key dtyp.GUID) uint64 {
 	g := fs.lease(client, key)
 	if g == nil {
-		return false
+		return 0
 	}
 	g.stream.file.mu.Lock()
 	defer g.stream.file.mu.Unlock()
-	return g.state.Breaking
+	return g.breaking()
+}
+
+// breaking is BreakOf. Caller holds File.mu.
+func (g *grant) breaking() uint64 {
+	if !g.state.Breaking {
+		return 0
+	}
+	return g.number
 }
 
 func (fs *FS) lease(client, key dtyp.GUID) *grant {

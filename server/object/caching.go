@@ -130,4 +130,5 @@ type LeaseBreak struct {
 	New         Caching
 	Epoch       uint16 // 0 for a version 1 lease
 	AckRequired bool
+	Number      uint64 // of all breaks that clients were told of, see FS.Breaks
 }

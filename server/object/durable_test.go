@@ -219,7 +219,7 @@ func breakDuringDisconnect(t *testing.T, w *world, disconnectedFirst bool) {
 	}
 	o.Reconnect("back")
 	w.expect("k1: RWH → RH epoch 2 ack")
-	if !w.fs.LeaseBreaking(key("c1"), key("k1")) {
+	if w.fs.BreakOf(key("c1"), key("k1")) == 0 {
 		t.Error("not breaking")
 	}
 	w.fs.AcknowledgeLease(key("c1"), key("k1"), cacheRH)
@@ -228,7 +228,7 @@ func breakDuringDisconnect(t *testing.T, w *world, disconnectedFirst bool) {
 		t.Fatalf("after the answer: %v", out.Status)
 	}
 	w.fs.AbandonLease(key("c1"), key("k1"))
-	if !o.Connected() || w.fs.LeaseBreaking(key("c1"), key("k1")) {
+	if !o.Connected() || w.fs.BreakOf(key("c1"), key("k1")) != 0 {
 		t.Error("a break that is over was abandoned")
 	}
 	w.close(o, out.Open)

@@ -2,6 +2,7 @@ package object
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gabion/protocol/dtyp"
@@ -26,6 +27,8 @@ type Config struct {
 // FS is the object store of one server.
 type FS struct {
 	cfg Config
+
+	breaks atomic.Uint64 // see Breaks
 
 	leaseMu sync.Mutex
 	leases  map[leaseID]*grant // guarded by leaseMu

@@ -19,6 +19,7 @@ type grant struct {
 	opens  []*Open
 	timer  *time.Timer // runs while a break waits for its acknowledgement
 	round  int         // tells a timer that has been overtaken
+	number uint64      // of the last break
 
 	// The rest is for leases.
 	id        leaseID
@@ -168,6 +169,7 @@ func (g *grant) count(was, is Caching) {
 // connected the notice is kept for the reconnect of a persistent open.
 func (g *grant) send(n breakNotice, l *later) {
 	fs := g.stream.file.vol.fs
+	g.number = fs.breaks.Add(1)
 	if !g.connected() {
 		if n.Ack {
 			g.unsent = n
@@ -175,7 +177,7 @@ func (g *grant) send(n breakNotice, l *later) {
 		return
 	}
 	if g.state.Lease {
-		b := LeaseBreak{Client: g.id.client, Key: g.id.key, Current: n.From, New: n.To, Epoch: g.epoch, AckRequired: n.Ack}
+		b := LeaseBreak{Client: g.id.client, Key: g.id.key, Current: n.From, New: n.To, Epoch: g.epoch, AckRequired: n.Ack, Number: g.number}
 		l.add(func() { fs.cfg.Breaker.BreakLease(b) })
 	} else {
 		o, to := g.opens[0], oplockOf(n.To)
@@ -297,23 +299,35 @@ func (o *Open) AcknowledgeOplock(to OplockLevel) (OplockLevel, ntstatus.Status) 
 // AcknowledgeLease takes a lease break acknowledgement ([MS-SMB2] 3.3.5.22.2) and
 // returns the state held then.
 func (fs *FS) AcknowledgeLease(client, key dtyp.GUID, to Caching) (Caching, ntstatus.Status) {
-	fs.leaseMu.Lock()
-	g := fs.leases[leaseID{client, key}]
-	fs.leaseMu.Unlock()
+	for {
+		held, st, current := fs.AcknowledgeBreak(fs.BreakOf(client, key), client, key, to)
+		if current {
+			return held, st
+		}
+	}
+}
+
+// AcknowledgeBreak is AcknowledgeLease of one break, which BreakOf told of. It does nothing, and
+// current is false, when another one has begun meanwhile, or the break is over.
+func (fs *FS) AcknowledgeBreak(number uint64, client, key dtyp.GUID, to Caching) (held Caching, st ntstatus.Status, current bool) {
+	g := fs.lease(client, key)
 	if g == nil {
-		return 0, ntstatus.ObjectNameNotFound
+		return 0, ntstatus.ObjectNameNotFound, true
 	}
 	f := g.stream.file
 	var l later
 	defer l.run()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if g.breaking() != number {
+		return 0, 0, false
+	}
 	next, n, st := g.state.acknowledge(to)
 	if st != ntstatus.Success {
-		return g.state.Held, st
+		return g.state.Held, st, true
 	}
 	g.set(next, n, &l)
-	return to.legal(), ntstatus.Success
+	return to.legal(), ntstatus.Success, true
 }
 
 // OplockBreaking reports whether the open's oplock waits for its client to acknowledge a break.

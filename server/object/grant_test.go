@@ -299,6 +299,9 @@ func TestBreakTimeout(t *testing.T) {
 		if s := w.leaseState("f", "k1"); s != "-" {
 			t.Error(s)
 		}
+		if _, _, current := w.fs.AcknowledgeBreak(w.fs.BreakOf(key("c1"), key("k1"))-1, key("c1"), key("k1"), cacheRH); current {
+			t.Error("an acknowledgement of another break was taken")
+		}
 		_, st := w.fs.AcknowledgeLease(key("c1"), key("k1"), cacheRH)
 		w.want("late", st, ntstatus.Unsuccessful)
 		w.close(one, out.Open)

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"gabion/conformance/client"
+	"gabion/protocol/dtyp"
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
 )
@@ -87,6 +88,52 @@ func TestAcknowledgedBreakIsNotTold(t *testing.T) {
 	_, err = p.File()
 	want(t, "the open that waited", err, ntstatus.Success)
 	want(t, "close of what was acknowledged", f.Close(), ntstatus.Success)
+}
+
+// An oplock break that was lost with its connection is told to the client of a persistent open that comes
+// back, whether the server learns of the loss before that or after: it is told that it has the oplock still.
+func TestLostOplockBreakIsToldOnReturn(t *testing.T) {
+	for _, name := range []string{"back first", "loss first"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newArray(t)
+			guid := dtyp.GUID{9}
+			first := a.connect(client.Negotiation{ClientGUID: hostGUID}, "bob", "ca")
+			f := open(t, first, persistent(durable("f", smb2.OplockLevelBatch), guid))
+			if _, err := first.Ioctl(fsctlUnacknowledged, nil, 0); err != nil {
+				t.Fatal(err)
+			}
+			p, err := a.connect(client.Negotiation{}, "ann", "ca").Start(client.OpenFile("f"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			told(t, f, first)
+			if name == "loss first" {
+				<-first.Session.Conn.Done()
+			} else {
+				first.Session.Conn.Close()
+			}
+			second := a.connect(client.Negotiation{ClientGUID: hostGUID}, "bob", "ca")
+			m := reconnectV2("f", f.ID, guid, smb2.DurableFlagPersistent)
+			m.RequestedOplockLevel = smb2.OplockLevelBatch
+			again, err := second.Create(m)
+			for s, _ := client.Status(err); s == ntstatus.ObjectNameNotFound || s == ntstatus.FileNotAvailable; s, _ = client.Status(err) {
+				again, err = second.Create(m) // the loss of the session is not over
+			}
+			want(t, "reconnect", err, ntstatus.Success)
+			if err != nil {
+				return
+			}
+			if again.Response.OplockLevel != smb2.OplockLevelBatch {
+				t.Errorf("comes back to %v", again.Response.OplockLevel)
+			}
+			told(t, again, second)
+			_, err = again.AcknowledgeOplock(smb2.OplockLevelII)
+			want(t, "acknowledged", err, ntstatus.Success)
+			_, err = p.File()
+			want(t, "the open that waited", err, ntstatus.Success)
+		})
+	}
 }
 
 // told wants the next break on a tree's connection to be of the file's oplock.

@@ -42,6 +42,7 @@ type file struct {
 	leaves   bool            // Detach is not over; guarded by mu
 	answered bool            // CREATE was answered: breaks may be sent; guarded by mu
 	held     []func()        // breaks that wait for that; guarded by mu
+	returned bool            // the open was there before that CREATE; guarded by mu
 	eaIndex  int             // Open.CurrentEaIndex, from 0; guarded by mu
 	last     object.Info     // what CLOSE returns; guarded by mu
 	closePos store.Pos       // guarded by mu
@@ -57,6 +58,7 @@ func (r *request) file() *file {
 // attach makes o the open of f.
 func (f *file) attach(o *open) {
 	f.mu.Lock()
+	f.returned = f.id != (smb2.FileID{}) || f.recovered
 	f.current, f.id, f.answered = o, o.id, false
 	f.persistent = o.id.Persistent
 	f.mu.Unlock()
@@ -84,7 +86,12 @@ func (f *file) nowAnswered() {
 		f.held = nil
 		if held == nil {
 			f.answered = true
+			returned := f.returned
+			f.returned = false
 			f.mu.Unlock()
+			if returned {
+				f.obj.Remind()
+			}
 			return
 		}
 		f.mu.Unlock()
@@ -121,17 +128,25 @@ func (f *file) Detach(Reason) bool {
 	if f.current != nil {
 		f.eligible = f.current.replayEligible.Load()
 	}
-	f.current, f.leaves = nil, true
+	f.current, f.leaves, f.answered = nil, true, false
 	f.mu.Unlock()
 	f.server.durables.add(f)
 	kept := f.obj.Disconnect()
 	f.mu.Lock()
 	f.leaves = false
+	var untold []func()
+	if f.current == nil { // else its CREATE's answer sends them
+		untold, f.held = f.held, nil
+	}
 	f.mu.Unlock()
 	if !kept {
 		f.server.durables.remove(f)
+		return false
 	}
-	return kept
+	for _, fn := range untold {
+		fn()
+	}
+	return true
 }
 
 // Describe implements LocalOpen.

@@ -103,22 +103,37 @@ func (b breaker) BreakOplock(o *object.Open, to object.OplockLevel, ackRequired 
 		current := f.current
 		f.mu.Unlock()
 		if current == nil {
-			b.unreachable(f)
+			b.unreachable(f, nil)
 			return
 		}
-		over := func() bool { return current.hasEnded() || ackRequired && !f.obj.OplockBreaking() }
-		current.oplockBreak(smb2.OplockLevel(to), over, func() { b.unreachable(f) })
+		over := func() bool {
+			if ackRequired {
+				return !f.obj.OplockBreaking()
+			}
+			return current.hasEnded()
+		}
+		current.oplockBreak(smb2.OplockLevel(to), over, func() { b.unreachable(f, current) })
 	})
 }
 
-// unreachable is what becomes of an open whose client cannot be told: only those that
-// survive more than that stay.
-func (b breaker) unreachable(f *file) {
-	switch f.obj.Durable().Kind {
-	case object.Persistent, object.Resilient:
-		return
-	}
-	b.server.pool.submit(taskFunc(func() { f.obj.ForceClose() }))
+// unreachable is what becomes of an open whose client cannot be told by way of what was its open then: only
+// those that survive more than that stay. If the client is back by now it is told there.
+func (b breaker) unreachable(f *file, then *open) {
+	b.server.pool.submit(taskFunc(func() {
+		switch f.obj.Durable().Kind {
+		case object.Persistent, object.Resilient:
+		default:
+			f.obj.ForceClose()
+			return
+		}
+		f.obj.AbandonOplock()
+		f.mu.Lock()
+		back := f.current != nil && f.current != then && f.answered
+		f.mu.Unlock()
+		if back {
+			f.obj.Remind()
+		}
+	}))
 }
 
 // BreakLease implements object.Breaker: [MS-SMB2] 3.3.4.7.

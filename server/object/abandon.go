@@ -39,20 +39,46 @@ func (fs *FS) AbandonLease(client, key dtyp.GUID) {
 	}
 	switch {
 	case persistent:
+		var l later
 		g.stream.file.mu.Lock()
-		g.awaitReturn()
+		g.awaitReturn(&l)
 		g.stream.file.mu.Unlock()
+		l.run()
 	case left:
 		fs.AcknowledgeLease(client, key, 0)
 	}
 }
 
-// awaitReturn stops the time to acknowledge what the client is told only when it is back. What is
-// lost with a connection is learned of before its opens are disconnected or, mostly, after:
-// whichever comes second finds both. Caller holds File.mu.
-func (g *grant) awaitReturn() {
-	if g.unsent.Send && !g.connected() {
+// AbandonOplock is AbandonLease for the oplock of one open ([MS-SMB2] 3.3.4.6).
+func (o *Open) AbandonOplock() {
+	var l later
+	defer l.run()
+	o.file.mu.Lock()
+	g := o.grantOf()
+	if g == nil || g.state.Lease || !g.state.Breaking {
+		o.file.mu.Unlock()
+		return
+	}
+	if k := o.durable.Kind; k != Persistent && k != Resilient {
+		o.file.mu.Unlock()
+		o.ForceClose()
+		return
+	}
+	g.unsent = breakNotice{Send: true, From: g.state.Held, To: g.state.To, Ack: true}
+	g.awaitReturn(&l)
+	o.file.mu.Unlock()
+}
+
+// awaitReturn stops the time to acknowledge what the client is told only when it is back; an oplock that
+// no persistent open has is lost instead. What is lost with a connection is learned of before its opens
+// are disconnected or, mostly, after: whichever comes second finds both. Caller holds File.mu.
+func (g *grant) awaitReturn(l *later) {
+	switch {
+	case !g.unsent.Send || g.connected():
+	case g.state.Lease || g.holds(Persistent):
 		g.stopTimer()
+	default:
+		g.set(g.state.timeout(), breakNotice{}, l)
 	}
 }
 

@@ -63,6 +63,8 @@ func (o *Open) Durable() Durable {
 // when nothing keeps it: neither persistent nor resilient nor durable with a batch oplock or an H
 // lease ([MS-SMB2] 3.3.7.1). A kept open waits for Reconnect until its timeout.
 func (o *Open) Disconnect() (kept bool) {
+	var l later
+	defer l.run()
 	f := o.file
 	f.mu.Lock()
 	if o.closed.Load() {
@@ -76,7 +78,7 @@ func (o *Open) Disconnect() (kept bool) {
 	}
 	o.away = true
 	if g := o.grantOf(); g != nil {
-		g.awaitReturn()
+		g.awaitReturn(&l)
 	}
 	o.startScavenger()
 	f.mu.Unlock()
@@ -118,11 +120,9 @@ func (o *Open) stopScavenger() {
 	}
 }
 
-// Reconnect attaches a disconnected open again; false when it is attached or closed.
+// Reconnect attaches a disconnected open again; false when it is attached or closed. Remind follows.
 // The checks of [MS-SMB2] 3.3.5.9.7 and 3.3.5.9.12 are the server's, before.
 func (o *Open) Reconnect(tag any) bool {
-	var l later
-	defer l.run()
 	o.file.mu.Lock()
 	defer o.file.mu.Unlock()
 	if !o.away || o.closed.Load() {
@@ -131,12 +131,21 @@ func (o *Open) Reconnect(tag any) bool {
 	o.away = false
 	o.stopScavenger()
 	o.SetTag(tag)
-	if g := o.grantOf(); g != nil && g.unsent.Send {
+	return true
+}
+
+// Remind tells the open's client of a break that it could not be told of: it is back, and knows
+// the open.
+func (o *Open) Remind() {
+	var l later
+	defer l.run()
+	o.file.mu.Lock()
+	defer o.file.mu.Unlock()
+	if g := o.grantOf(); g != nil && g.unsent.Send && g.connected() {
 		n := g.unsent
 		g.unsent = breakNotice{}
 		g.send(n, &l)
 	}
-	return true
 }
 
 // Connected reports whether the open belongs to a session.

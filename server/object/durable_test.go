@@ -181,6 +181,8 @@ func TestBreakAfterReconnect(t *testing.T) {
 		time.Sleep(50 * time.Second)
 		w.want("while nobody is there", got, ntstatus.Pending)
 		o.Reconnect("back")
+		w.expect()
+		o.Remind()
 		w.expect("k1: RWH → RW epoch 2 ack")
 		w.fs.AcknowledgeLease(key("c1"), key("k1"), cacheRW)
 		synctest.Wait()
@@ -218,6 +220,7 @@ func breakDuringDisconnect(t *testing.T, w *world, disconnectedFirst bool) {
 		t.Fatalf("the open went on while nobody was there: %v", out.Status)
 	}
 	o.Reconnect("back")
+	o.Remind()
 	w.expect("k1: RWH → RH epoch 2 ack")
 	if w.fs.BreakOf(key("c1"), key("k1")) == 0 {
 		t.Error("not breaking")
@@ -232,6 +235,66 @@ func breakDuringDisconnect(t *testing.T, w *world, disconnectedFirst bool) {
 		t.Error("a break that is over was abandoned")
 	}
 	w.close(o, out.Open)
+	w.idle()
+}
+
+// TestOplockBreakDuringDisconnect: the same for an oplock. One of a resilient open ends there and then, one
+// of other opens takes them with it.
+func TestOplockBreakDuringDisconnect(t *testing.T) {
+	for _, kind := range []DurableKind{NotDurable, DurableV1, DurableV2, Resilient, Persistent} {
+		for _, first := range []string{"disconnected", "abandoned"} {
+			t.Run(kind.String()+" "+first+" first", func(t *testing.T) {
+				bubble(t, func(t *testing.T, w *world) { oplockBreakDuringDisconnect(t, w, kind, first == "disconnected") })
+			})
+		}
+	}
+}
+
+func oplockBreakDuringDisconnect(t *testing.T, w *world, kind DurableKind, disconnectedFirst bool) {
+	o := durably(w.create("f", oplock(OplockBatch), tag("o")), kind)
+	out := w.try("f", client("c2"), disposition(dispOpen))
+	w.expect("oplock o → R")
+	if disconnectedFirst {
+		if o.Disconnect() != (kind >= Resilient) {
+			t.Error("kept, or not")
+		}
+		time.Sleep(10 * time.Second) // as long as a notice may be on its way
+	}
+	o.AbandonOplock()
+	synctest.Wait()
+	if !disconnectedFirst {
+		if out.finished() != (kind < Resilient) {
+			t.Fatal("the open went on although somebody could be told, or not although nobody could")
+		}
+		o.Disconnect()
+	}
+	if kind == Persistent {
+		time.Sleep(40 * time.Second) // more than it may take to acknowledge
+		if out.finished() {
+			t.Fatalf("the open went on while nobody was there: %v", out.Status)
+		}
+		o.Reconnect("back")
+		o.Remind()
+		w.expect("oplock back → R")
+		o.AcknowledgeOplock(OplockII)
+	}
+	synctest.Wait()
+	if !out.finished() || out.Status != ntstatus.Success {
+		t.Fatalf("the open that waited: %v", out.Status)
+	}
+	if kind == Resilient {
+		o.Reconnect("back")
+		o.Remind()
+		if got := o.Oplock(); got != OplockNone {
+			t.Errorf("has %v", got.caching())
+		}
+		w.expect()
+	}
+	o.AbandonOplock()
+	if kind >= Resilient {
+		w.close(o)
+	}
+	w.close(out.Open)
 	w.idle()
 }
 

@@ -17,7 +17,7 @@ import (
 
 // Options of a connection.
 type Options struct {
-	// Timeout bounds every wait, 20 s if zero.
+	// Timeout bounds every wait, two minutes if zero: it ends what hangs, and is no measure of speed.
 	Timeout time.Duration
 	// CreditRequest is what each managed request asks for, 64 if zero.
 	CreditRequest uint16
@@ -81,7 +81,7 @@ func Dial(addr string, opts Options) (*Conn, error) {
 
 func (o Options) timeout() time.Duration {
 	if o.Timeout == 0 {
-		return 20 * time.Second
+		return 2 * time.Minute
 	}
 	return o.Timeout
 }

@@ -329,10 +329,18 @@ func (p *Pending) Interim() (r *Response, final bool, err error) {
 	case r = <-p.interim:
 		return r, false, r.Err
 	case got, ok := <-p.final:
+		if ok {
+			p.got = got
+		}
+		// Both may be there by now; the interim one was first.
+		select {
+		case r = <-p.interim:
+			return r, false, r.Err
+		default:
+		}
 		if !ok {
 			return nil, true, p.conn.Err()
 		}
-		p.got = got
 		return got, true, got.Err
 	case <-t.C:
 		return nil, false, ErrTimeout

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"testing"
-	"time"
 
 	"gabion/conformance/client"
 	"gabion/protocol/ntstatus"
@@ -23,7 +22,7 @@ type script struct {
 func newScript(t *testing.T) (*client.Conn, *script) {
 	t.Helper()
 	a, b := net.Pipe()
-	c := client.NewConn(a, client.Options{Timeout: 10 * time.Second})
+	c := client.NewConn(a, client.Options{})
 	t.Cleanup(func() { c.Close(); b.Close() })
 	return c, &script{t, b}
 }

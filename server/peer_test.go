@@ -113,7 +113,7 @@ type peer struct {
 }
 
 // deadline only keeps a broken test from hanging.
-const deadline = 20 * time.Second
+const deadline = 2 * time.Minute
 
 func dial(t testing.TB, addr string) *peer {
 	t.Helper()

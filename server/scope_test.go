@@ -21,8 +21,13 @@ func TestTokenAtDoesNotAllocate(t *testing.T) {
 	if tr.tokenAt(`dir\file`) != auth.System {
 		t.Error("another token without any grant")
 	}
-	if n := testing.AllocsPerRun(100, func() { tr.tokenAt(`dir\file`) }); n != 0 {
-		t.Errorf("%v allocations", n)
+	// What is left of other tests may allocate meanwhile, but not each time.
+	least := 1.0
+	for i := 0; i < 100 && least > 0; i++ {
+		least = min(least, testing.AllocsPerRun(100, func() { tr.tokenAt(`dir\file`) }))
+	}
+	if least != 0 {
+		t.Errorf("%v allocations", least)
 	}
 	again := *auth.System
 	ses.identity.Store(&Identity{Token: &again})

@@ -324,14 +324,13 @@ const rootFile = store.RootID
 // idleSoon is idle for tests whose goroutines may still be on their way out.
 func (w *world) idleSoon() {
 	w.t.Helper()
-	for range 1000 {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		w.vol.mu.Lock()
 		n := len(w.vol.files)
 		w.vol.mu.Unlock()
 		if n == 1 {
 			break
 		}
-		time.Sleep(time.Millisecond)
 	}
 	w.idle()
 }

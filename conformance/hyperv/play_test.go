@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,6 +58,7 @@ type play struct {
 	hosts   map[string]*client.Tree
 	seen    map[string]chan smb2.LeaseBreakNotification // by each host
 	slow    sync.Map                                    // hosts that acknowledge when they are told to
+	acks    atomic.Int64                                // acknowledgements that hosts sent by themselves
 	handles map[string]*handle
 	tags    map[string]bool // of patterns written
 }
@@ -140,6 +142,7 @@ func (p *play) connected(name string, tree *client.Tree) {
 				continue
 			}
 			if _, slow := p.slow.Load(name); !slow && n.Flags&smb2.NotifyBreakLeaseAckRequired != 0 {
+				p.acks.Add(1) // before it is sent, and so before the open that waits for it is answered
 				began := time.Now()
 				if _, err := tree.AcknowledgeLease(n.LeaseKey, n.NewLeaseState); err == nil {
 					p.took("acknowledgement", began)

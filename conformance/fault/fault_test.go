@@ -77,19 +77,48 @@ func TestHostsLoseNothing(t *testing.T) {
 // A server that forgets to sync its log is found out.
 func TestRigFindsLostWrites(t *testing.T) {
 	r := start(t, "nosync=/log/")
+	defer close(r.over)
 	stop := make(chan struct{})
 	r.work(stop)
 	for range 10 {
-		time.Sleep(200 * time.Millisecond) // for writes to be acknowledged
+		r.until(func() bool { return r.counts["writes"] >= 100 })
 		r.server.Kill()
-		if err := r.server.Run(); err != nil || r.bad() {
-			close(r.over)
-			return // not even the volume came back, or not with what it had
+		if err := r.server.Run(); err != nil {
+			return // not even the volume came back
 		}
-		time.Sleep(300 * time.Millisecond)
+		if r.looked(); r.bad() {
+			return // not with what it had
+		}
+		r.mu.Lock()
+		r.counts["writes"] = 0
+		r.mu.Unlock()
 	}
-	close(r.over)
 	t.Error("ten kills without the log's sync, and nothing was missed")
+}
+
+// until waits for what the run has counted, or for a violation.
+func (r *rigging) until(counted func() bool) {
+	enough := func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return counted() || len(r.violations) > 0
+	}
+	for !enough() {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// looked waits until every disk has been read, or for a violation: of a disk that is lost nobody
+// says any more.
+func (r *rigging) looked() {
+	all := false // guarded by mu
+	go func() {
+		r.settle()
+		r.mu.Lock()
+		all = true
+		r.mu.Unlock()
+	}()
+	r.until(func() bool { return all })
 }
 
 // Channels come and go under load, and no write fails or is sent twice.

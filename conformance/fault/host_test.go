@@ -113,8 +113,9 @@ func (h *host) dial() (*client.Conn, error) {
 	return c, nil
 }
 
-// requestTime is after how long without an answer a connection counts as lost.
-const requestTime = 15 * time.Second
+// requestTime is after how long without an answer a connection counts as lost: no fault keeps the end
+// of a connection to itself for long, and a slow disk is none.
+const requestTime = 2 * time.Minute
 
 var credentials = client.NTLM
 

@@ -49,7 +49,7 @@ func (p *proxy) serve() {
 		if err != nil {
 			return
 		}
-		s, err := net.DialTimeout("tcp", p.target, 5*time.Second)
+		s, err := net.DialTimeout("tcp", p.target, requestTime)
 		if err != nil {
 			c.Close() // the server is down: the client sees a refused connection
 			continue

@@ -184,7 +184,7 @@ func (h *Host) Reopen(d *Disk) (*Disk, error) {
 // Reclaim is Reopen as hosts do it: again and again, because the server may not have
 // noticed yet that the old connection is gone.
 func (h *Host) Reclaim(d *Disk) (*Disk, error) {
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		again, err := h.Reopen(d)
 		if s, ok := client.Status(err); err == nil || !ok || s != ntstatus.ObjectNameNotFound && s != ntstatus.FileNotAvailable || time.Now().After(end) {
 			return again, err

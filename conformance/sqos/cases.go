@@ -107,7 +107,7 @@ func probePolicy(r *run) error {
 
 // effective polls until the policy's maximum is assigned, and checks the rest of the status.
 func (r *run) effective() error {
-	for end := time.Now().Add(30 * time.Second); ; {
+	for end := time.Now().Add(2 * time.Minute); ; {
 		s, err := r.Status(r.version)
 		switch {
 		case err != nil:

@@ -2,10 +2,12 @@ package sqos
 
 import (
 	"fmt"
+	"time"
 
 	"gabion/conformance/client"
 	"gabion/protocol/dtyp"
 	"gabion/protocol/fscc"
+	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
 	wire "gabion/protocol/sqos"
 )
@@ -75,12 +77,17 @@ func (h *Host) OpenPersistent(name string, id dtyp.GUID) (Disk, error) {
 	return Disk{f}, err
 }
 
-// Reclaim takes a persistent open back.
+// Reclaim takes a persistent open back. It is asked for again and again, because the server may
+// not have noticed yet that the old connection is gone.
 func (h *Host) Reclaim(d Disk, id dtyp.GUID) (Disk, error) {
-	m := client.WithContext(client.OpenFile(d.Name), smb2.ContextDurableReconnectV2,
-		&smb2.DurableReconnectV2{FileID: d.ID, CreateGUID: id, Flags: smb2.DurableFlagPersistent})
-	f, err := h.Tree.Create(m)
-	return Disk{f}, err
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		m := client.WithContext(client.OpenFile(d.Name), smb2.ContextDurableReconnectV2,
+			&smb2.DurableReconnectV2{FileID: d.ID, CreateGUID: id, Flags: smb2.DurableFlagPersistent})
+		f, err := h.Tree.Create(m)
+		if s, ok := client.Status(err); err == nil || !ok || s != ntstatus.ObjectNameNotFound && s != ntstatus.FileNotAvailable || time.Now().After(end) {
+			return Disk{f}, err
+		}
+	}
 }
 
 // Say is a control request with the names of a virtual machine and its host.

@@ -20,25 +20,35 @@ import (
 
 func mount(t *testing.T, s *rig.Server, share string) *smb2.Share {
 	t.Helper()
-	c, err := net.Dial("tcp", s.Addr)
+	tree, leave, err := try(s, share)
 	if err != nil {
 		t.Fatal(err)
+	}
+	t.Cleanup(leave)
+	return tree
+}
+
+// try connects to a share.
+func try(s *rig.Server, share string) (tree *smb2.Share, leave func(), err error) {
+	c, err := net.Dial("tcp", s.Addr)
+	if err != nil {
+		return nil, nil, err
 	}
 	d := &smb2.Dialer{Initiator: &smb2.NTLMInitiator{User: rig.User, Password: rig.Password}}
 	session, err := d.Dial(c)
 	if err != nil {
-		t.Fatal(err)
+		c.Close()
+		return nil, nil, err
 	}
-	tree, err := session.Mount(share)
-	if err != nil {
-		t.Fatal(err)
+	if tree, err = session.Mount(share); err != nil {
+		c.Close()
+		return nil, nil, err
 	}
-	t.Cleanup(func() {
+	return tree, func() {
 		_ = tree.Umount()
 		_ = session.Logoff()
 		c.Close()
-	})
-	return tree
+	}, nil
 }
 
 func check(t *testing.T, err error) {

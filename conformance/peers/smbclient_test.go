@@ -31,7 +31,7 @@ type smbclient struct {
 
 // try runs commands on //HOST/vms and returns smbclient's whole output.
 func (c *smbclient) try(commands string) (string, error) {
-	cmd := exec.Command("smbclient", "//"+c.s.Host+"/vms", "-p", c.s.Port, "-m", "SMB3_11",
+	cmd := exec.Command("smbclient", "//"+c.s.Host+"/vms", "-p", c.s.Port, "-m", "SMB3_11", "--timeout=300",
 		"-U", rig.User+"%"+rig.Password, "--client-protection="+c.protection, "-c", commands)
 	cmd.Dir = c.dir
 	out, err := cmd.CombinedOutput()

@@ -15,7 +15,7 @@ import (
 // Target is the server under attack. The account must be able to write to the share.
 type Target struct {
 	Addr, Share, User, Password string
-	// Timeout bounds every wait, 20 s if zero.
+	// Timeout bounds every wait, two minutes if zero.
 	Timeout time.Duration
 }
 
@@ -52,13 +52,11 @@ func Run(t *testing.T, target Target) {
 // aliveSoon is Alive once the server has noticed that the attacker's connections
 // are gone: until then it may have no room for another of this address.
 func (t Target) aliveSoon() (err error) {
-	for range 100 {
-		if err = t.Alive(); err == nil {
-			return nil
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		if err = t.Alive(); err == nil || time.Now().After(end) {
+			return err
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
-	return err
 }
 
 // Alive does a client's honest work.

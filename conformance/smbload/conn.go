@@ -69,7 +69,7 @@ func dial(o *options) (*conn, error) {
 	if err := checkAddr(o.addr, o.allowRemote); err != nil {
 		return nil, err
 	}
-	nc, err := net.DialTimeout("tcp", o.addr, 10*time.Second)
+	nc, err := net.DialTimeout("tcp", o.addr, 2*time.Minute)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func dial(o *options) (*conn, error) {
 	c := &conn{nc: tc, fr: fr, opt: o, creditGoal: 128}
 	c.credits.Store(1)
 	c.out = make([]byte, 0, 64<<10)
-	c.nc.SetDeadline(time.Now().Add(30 * time.Second))
+	c.nc.SetDeadline(time.Now().Add(2 * time.Minute))
 	for _, step := range []struct {
 		name string
 		do   func() error

@@ -4,13 +4,14 @@
 # It proves the keytab and shows a real peer; it is not needed by other servers.
 # More shares can go into AD-DIR/member/extra.conf; EXTRA='...' adds global lines.
 # usage: ad-smbd-up.sh AD-DIR [PORT]      (stop: ad-smbd-down.sh AD-DIR)
+# Environment: ADDR=127.0.0.1, where it listens
 set -euo pipefail
-A=$(realpath -m "${1:?usage: ad-smbd-up.sh AD-DIR [PORT]}"); PORT=${2:-10447}
+A=$(realpath -m "${1:?usage: ad-smbd-up.sh AD-DIR [PORT]}"); PORT=${2:-10447} ADDR=${ADDR:-127.0.0.1}
 [ -f "$A/provisioned" ] || { echo "ad-smbd-up: run ad-up.sh $A first" >&2; exit 1; }
 D=$A/member; mkdir -p "$D"/{private,state,lock,cache,pid,log,ncalrpc,wb,share}
 chmod 0777 "$D/share"; chmod 0755 "$D/wb"
 if [ -s "$D/smbd.pid" ] && [ "$(cat /proc/$(cat "$D/smbd.pid")/comm 2>/dev/null)" = smbd ]; then echo "already running"; exit 0; fi
-ss -Hltn "src 127.0.0.1 and sport = :$PORT" | grep -q . && { echo "ad-smbd-up: port $PORT is in use" >&2; exit 1; }
+ss -Hltn "src $ADDR and sport = :$PORT" | grep -q . && { echo "ad-smbd-up: port $PORT is in use" >&2; exit 1; }
 NW=$(ls /usr/lib/*/libnss_wrapper.so | head -1)
 cat > "$D/smb.conf" <<E
 [global]
@@ -27,7 +28,7 @@ cat > "$D/smb.conf" <<E
   idmap config * : range = 100000-199999
   idmap config GABION : backend = rid
   idmap config GABION : range = 200000-299999
-  interfaces = 127.0.0.1/8
+  interfaces = $ADDR/8
   bind interfaces only = yes
   smb ports = $PORT
   disable netbios = yes
@@ -97,8 +98,8 @@ export LD_PRELOAD=$NW NSS_WRAPPER_PASSWD=$D/passwd NSS_WRAPPER_GROUP=$D/group NS
 export SELFTEST_WINBINDD_SOCKET_DIR=$D/wb KRB5_CONFIG=$A/krb5.conf
 ( cd "$D"; exec setsid winbindd -F --no-process-group -s "$D/smb.conf" >"$D/log/wb.stdout" 2>&1 </dev/null ) & 
 echo $! > "$D/winbindd.pid"
-for i in $(seq 50); do [ -S "$D/wb/pipe" ] && break; sleep 0.1; done
+for i in $(seq 1200); do [ -S "$D/wb/pipe" ] && break; sleep 0.1; done
 ( cd "$D"; exec setsid smbd -F --no-process-group -s "$D/smb.conf" >"$D/log/stdout" 2>&1 </dev/null ) &
 echo $! > "$D/smbd.pid"
-for i in $(seq 50); do ss -Hltn "src 127.0.0.1 and sport = :$PORT" | grep -q . && { echo "member smbd on 127.0.0.1:$PORT, share //filesrv.gabion.test/share"; exit 0; }; sleep 0.2; done
+for i in $(seq 600); do kill -0 "$(cat "$D/smbd.pid")" 2>/dev/null || break; ss -Hltn "src $ADDR and sport = :$PORT" | grep -q . && { echo "member smbd on $ADDR:$PORT, share //filesrv.gabion.test/share"; exit 0; }; sleep 0.2; done
 tail -5 "$D"/log/* >&2; exit 1

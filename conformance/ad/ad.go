@@ -73,6 +73,13 @@ func Up(t testing.TB) *Domain {
 	return shared.domain
 }
 
+// address is one of this process's own: packages are tested side by side, each with a domain controller
+// and a member server on the ports that are known for them, or on fixed ones, which nobody else can take.
+func address(host int) string {
+	pid := os.Getpid()
+	return fmt.Sprintf("127.%d.%d.%d", 1+pid%250, pid/250%250, host)
+}
+
 func up() (*Domain, error) {
 	dir := os.Getenv("GABION_AD_DIR")
 	if dir == "" {
@@ -87,9 +94,7 @@ func up() (*Domain, error) {
 		dir = filepath.Join(top, "ad")
 	}
 	cmd := exec.Command("bash", script("ad-up.sh"), dir)
-	// Packages are tested side by side, each with a domain controller of its own.
-	pid := os.Getpid()
-	cmd.Env = append(os.Environ(), fmt.Sprintf("ADDR=127.%d.%d.10", 1+pid%250, pid/250%250))
+	cmd.Env = append(os.Environ(), "ADDR="+address(10))
 	// The daemons keep what they are given open: no pipe, or Wait never returns.
 	out, err := os.CreateTemp("", "ad-up-")
 	if err != nil {

@@ -63,12 +63,7 @@ var rights = []dtyp.AccessMask{dtyp.FileReadData, dtyp.FileWriteData, dtyp.FileA
 // reference brings up a Samba server that is a member of the domain.
 func reference(t *testing.T, d *Domain) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
+	const port = "10447"
 	// The daemons keep what they are given open.
 	out, err := os.CreateTemp(t.TempDir(), "up")
 	if err != nil {
@@ -77,14 +72,14 @@ func reference(t *testing.T, d *Domain) string {
 	defer out.Close()
 	cmd := exec.Command("bash", script("ad-smbd-up.sh"), d.Dir, port)
 	// Only the descriptor counts, not what it was turned into for the file system.
-	cmd.Env = append(os.Environ(), "EXTRA=acl_xattr:ignore system acls = yes")
+	cmd.Env = append(os.Environ(), "ADDR="+address(11), "EXTRA=acl_xattr:ignore system acls = yes")
 	cmd.Stdout, cmd.Stderr = out, out
 	t.Cleanup(func() { _ = exec.Command("bash", script("ad-smbd-down.sh"), d.Dir).Run() })
 	if err := cmd.Run(); err != nil {
 		text, _ := os.ReadFile(out.Name())
 		t.Fatalf("Samba as a member: %v\n%s", err, text)
 	}
-	return "127.0.0.1:" + port
+	return net.JoinHostPort(address(11), port)
 }
 
 // site is one of the servers as its users see it.

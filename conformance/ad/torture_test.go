@@ -30,20 +30,31 @@ func TestTortureSessions(t *testing.T) {
 	// reauth authenticates again as nobody.
 	a := newArrayWith(t, []auth.Mechanism{&auth.NTLM{Name: "FILESRV", Anonymous: true}}, true)
 	_, port, _ := net.SplitHostPort(a.addr)
+	run := func(test string) []byte {
+		cmd := a.domain.Command("", "smbtorture", "//"+Host+"/vms", "-p", port, "-U", "alice@GABION.TEST%"+a.domain.Password("alice"),
+			"-k", "yes", "--realm=GABION.TEST", "--workgroup=GABION", "--basedir="+t.TempDir(), "--option=torture:progress=no",
+			"--target=samba3", test)
+		out, _ := cmd.CombinedOutput()
+		return out
+	}
 	// They mostly wait for tickets to expire, so all run at once.
 	outputs := make([]chan []byte, len(sessions))
 	for i, tt := range sessions {
-		cmd := a.domain.Command("", "smbtorture", "//"+Host+"/vms", "-p", port, "-U", "alice@GABION.TEST%"+a.domain.Password("alice"),
-			"-k", "yes", "--realm=GABION.TEST", "--workgroup=GABION", "--basedir="+t.TempDir(), "--option=torture:progress=no",
-			"--target=samba3", tt.test)
 		outputs[i] = make(chan []byte, 1)
-		go func() {
-			out, _ := cmd.CombinedOutput()
-			outputs[i] <- out
-		}()
+		go func() { outputs[i] <- run(tt.test) }()
 	}
+	var again []int
 	for i, tt := range sessions {
 		if out := <-outputs[i]; verdict(out) != tt.want {
+			again = append(again, i)
+			t.Logf("AGAIN %s: %s, expected %s\n%s", tt.test, verdict(out), tt.want, out)
+		}
+	}
+	// Their tickets last for a few seconds from when the domain controller gave them: with all of them at
+	// once that may be over before a test has begun, which is no verdict. By itself it has to pass.
+	for _, i := range again {
+		tt := sessions[i]
+		if out := run(tt.test); verdict(out) != tt.want {
 			t.Errorf("%s: %s, expected %s (%s)\n%s", tt.test, verdict(out), tt.want, tt.why, out)
 		}
 	}

@@ -23,7 +23,8 @@ told that the server is (--target). The status is
 
 and the reference is what Samba 4.17 did. A test that did not do what the table
 says runs again by itself before that counts: many measure time, and CI has two
-slow processors. modes.tsv has the rows that are not as in the table when every
+slow processors. The output says of each what came of it the first time (AGAIN), and
+at the end how many there were. modes.tsv has the rows that are not as in the table when every
 session is signed or encrypted: test, home, mode, reason; they are not run then.
 The last line is 'N passed, N failed'; the exit status is not 0
 when something failed, unexpected passes included.
@@ -198,11 +199,11 @@ class Gabion:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(timeout=30)
+            return self.process.wait(timeout=120)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-            return "not within 30 s"
+            return "not within 120 s"
 
 
 class Run:
@@ -211,7 +212,7 @@ class Run:
         self.names = torture.listing()
         self.lock = threading.Lock()
         self.counts = collections.Counter()
-        self.complaints, self.seen = [], {}
+        self.complaints, self.seen, self.again = [], {}, []
         self.results = open(args.results, "w") if args.results else None
 
     def choose(self, rows):
@@ -240,16 +241,19 @@ class Run:
                 res, why, sec = "error", "the server is gone", 0
             else:
                 limit = XFAIL_TIMEOUT if row.status == "xfail" else TIMEOUT
-                res, why, sec = smb.once(self.names.get(row.test, row.test),
-                                         share, timeout=limit)
+                res, why, sec = smb.once(self.names.get(row.test, row.test), share,
+                                         timeout=limit, target=row.target)
             if expected(row, res):
                 self.note(row, res, why, sec)
             else:
                 with self.lock:
                     again.append(row)
+                    print("AGAIN %s (%s): %s in %.1f s, the table says %s  %s" % (
+                        row.test, row.home, res, sec, row.status, why), flush=True)
 
         # Long ones first, so that none is left alone at the end.
         torture.spread(rows, server.shares, one)
+        self.again.extend(row.test for row in again)
         for row in again:
             if server.process.poll() is not None:
                 server = Gabion(path, home, 1, self.args.mode)
@@ -367,6 +371,8 @@ def main():
         readme(rows)
     for c in run.complaints:
         print(c)
+    if run.again:
+        print("ran again by themselves: %d: %s" % (len(run.again), " ".join(run.again)))
     failed = max(run.counts["failed"], 1 if run.complaints else 0)
     print("%d passed, %d failed" % (run.counts["passed"], failed))
     sys.exit(1 if failed else 0)

@@ -223,15 +223,21 @@ func TestScrubFindsDamageOfIndex(t *testing.T) {
 	v.Close()
 }
 
-// Passes begin when they are due, are told to stop, and none outlives the volume. The rate is kept.
+// Passes begin when they are due, are told to stop, and none outlives the volume.
 func TestScrubRuns(t *testing.T) {
-	v, err := Open(Options{Dir: "vol", FS: vfs.NewMem(), SegmentSize: 256 << 10, CacheSize: 8 << 20, Scrub: ScrubOptions{Rate: 1 << 20, Every: time.Millisecond}})
+	v, err := Open(Options{Dir: "vol", FS: vfs.NewMem(), SegmentSize: 256 << 10, CacheSize: 8 << 20, Scrub: ScrubOptions{Every: time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	awaitScrub(t, v, 3) // there is nothing to read yet
+	// A pass that has read something can only be stopped.
+	v.TakeTurns(func(_ int, stop <-chan struct{}) {
+		if v.ScrubStatus().Done > 0 {
+			<-stop
+		}
+	})
 	n, s := newFile(t, v, "f")
-	buf := make([]byte, 8<<20)
+	buf := make([]byte, 8*chunkSize)
 	rand.NewChaCha8([32]byte{}).Read(buf)
 	if _, err := s.WriteAt(buf, 0, store.Touch{}); err != nil {
 		t.Fatal(err)
@@ -240,12 +246,17 @@ func TestScrubRuns(t *testing.T) {
 	n.Close()
 	amidst := func() bool {
 		st := v.ScrubStatus()
-		return st.Running && st.Done > 0 && st.Done < 8<<20
+		return st.Running && st.Done > 0
 	}
 	becomes(t, v, "a pass reads", amidst)
-	// Eight seconds' worth: the pass can only be stopped.
-	becomes(t, v, "a pass is stopped", v.StopScrub)
-	becomes(t, v, "the next one reads", amidst)
+	before := v.ScrubStatus()
+	if !v.StopScrub() {
+		t.Error("no pass was stopped")
+	}
+	becomes(t, v, "the next one reads", func() bool { return amidst() && v.ScrubStatus().Began.After(before.Began) })
+	if st := v.ScrubStatus(); st.Passes != before.Passes {
+		t.Errorf("%d full passes, %d before one was stopped", st.Passes, before.Passes)
+	}
 	if err := v.StartScrub(); err != ErrScrubbing {
 		t.Errorf("a second pass at the same time: %v", err)
 	}
@@ -254,6 +265,32 @@ func TestScrubRuns(t *testing.T) {
 	}
 	if v.ScrubStatus().Running {
 		t.Error("a pass outlived its volume")
+	}
+}
+
+// A pass reads no faster than its rate, however much it could.
+func TestScrubRate(t *testing.T) {
+	const chunks, rate = 16, 64 * chunkSize
+	v, err := Open(Options{Dir: "vol", FS: vfs.NewMem(), SegmentSize: 256 << 10, CacheSize: 8 << 20, Manual: true, Scrub: ScrubOptions{Rate: rate}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	n, s := newFile(t, v, "f")
+	defer n.Close()
+	defer s.Close()
+	buf := make([]byte, chunks*chunkSize)
+	rand.NewChaCha8([32]byte{}).Read(buf)
+	if _, err := s.WriteAt(buf, 0, store.Touch{}); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := v.scrub.pass(); err != nil {
+		t.Fatal(err)
+	}
+	// The last chunk is read as soon as those ahead of it are paid for.
+	if took, least := time.Since(began), (chunks-1)*time.Second*chunkSize/rate; took < least {
+		t.Errorf("%d bytes in %v, less than %v", len(buf), took, least)
 	}
 }
 

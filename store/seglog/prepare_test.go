@@ -72,7 +72,7 @@ func TestNobodyWaitsForAPreparedSegment(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Error("no answer until the segment is made")
 	}
 	close(fs.release)

@@ -80,7 +80,7 @@ type scrubber struct {
 	cancel chan struct{} // of the pass that runs; nil as well once it is told to stop
 	begun  uint64        // passes
 	found  []scrubFound  // changed by the pass only
-	count  int64         // of problems in this pass
+	count  int64         // of problems in this pass; changed by the pass only
 	last   int64         // and in the last full one
 
 	limits scrubLimits // set before there is a pass
@@ -270,7 +270,7 @@ func (s *scrubber) begin(due bool) *scrubPass {
 	return p
 }
 
-// run verifies the volume once.
+// run verifies the volume once. That a full pass is over shows when what it found is recorded.
 func (p *scrubPass) run() error {
 	s, v := p.s, p.s.v
 	err := p.all()
@@ -278,26 +278,35 @@ func (p *scrubPass) run() error {
 	if err == nil && s.cancel == nil {
 		err = errScrubStopped // behind the last that it read
 	}
-	s.status.Running, s.cancel = false, nil
-	if err == nil {
-		s.status.Passes, s.status.Finished, s.status.LeftOut, s.last = s.status.Passes+1, v.opt.Now(), p.left, s.count
+	s.cancel = nil // it cannot be stopped any more
+	s.mu.Unlock()
+	if s.count > 0 {
+		v.out.Error("scrub found damage", "problems", s.count)
+	}
+	full := err == nil
+	record := scrubRecord{Finished: v.opt.Now(), Problems: s.count, LeftOut: p.left}
+	if full {
+		for _, f := range s.found {
+			if f.pass == p.number {
+				record.Found = append(record.Found, f.Problem)
+			}
+		}
+		err = s.save(record)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Running = false
+	if full {
+		s.status.Passes, s.status.Finished, s.status.LeftOut, s.last = s.status.Passes+1, record.Finished, record.LeftOut, record.Problems
 		s.found = slices.DeleteFunc(s.found, func(f scrubFound) bool { return f.pass != p.number })
 	}
-	record := scrubRecord{Finished: s.status.Finished, Problems: s.last, LeftOut: s.status.LeftOut}
-	for _, f := range s.found {
-		record.Found = append(record.Found, f.Problem)
-	}
-	count := s.count
-	s.mu.Unlock()
-	if count > 0 {
-		v.out.Error("scrub found damage", "problems", count)
-	}
-	if err != nil {
-		return err
-	}
-	value, err := json.Marshal(record)
+	return err
+}
+
+func (s *scrubber) save(r scrubRecord) error {
+	value, err := json.Marshal(r)
 	if err == nil {
-		_, err = v.KV().Apply([]store.KVEdit{{Bucket: scrubBucket, Key: scrubKey, Value: value}})
+		_, err = s.v.KV().Apply([]store.KVEdit{{Bucket: scrubBucket, Key: scrubKey, Value: value}})
 	}
 	return err
 }

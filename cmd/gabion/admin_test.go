@@ -7,6 +7,7 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -363,7 +364,7 @@ func TestDelegationOverTLS(t *testing.T) {
 	}
 	// What can be wrong on this side.
 	open := filepath.Join(t.TempDir(), "open")
-	if err := os.WriteFile(open, []byte("x"), 0o644); err != nil {
+	if err := errors.Join(os.WriteFile(open, []byte("x"), 0o644), os.Chmod(open, 0o644)); err != nil { // whatever the umask is
 		t.Fatal(err)
 	}
 	for says, args := range map[string][]string{

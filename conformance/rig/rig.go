@@ -33,7 +33,7 @@ type Server struct {
 
 	args   []string
 	cmd    *exec.Cmd
-	stderr lockedBuffer
+	stderr *os.File // a file and no pipe: what a process has written is there before anything that it does next
 	exited chan error
 }
 
@@ -99,8 +99,18 @@ func Start(t testing.TB, args ...string) *Server {
 // StartIn is Start on a data directory of the caller's.
 func StartIn(t testing.TB, data string, args ...string) *Server {
 	t.Helper()
-	s := &Server{Data: data, Binary: Binary(t, ""), args: args}
-	t.Cleanup(s.Kill)
+	log, err := os.CreateTemp("", "gabion-rig-stderr-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(log.Name()); err != nil { // it lasts as long as it is open
+		t.Fatal(err)
+	}
+	s := &Server{Data: data, Binary: Binary(t, ""), args: args, stderr: log}
+	t.Cleanup(func() {
+		s.Kill()
+		log.Close()
+	})
 	if err := s.Run(); err != nil {
 		t.Fatalf("%v\n%s", err, s.Stderr())
 	}
@@ -116,7 +126,7 @@ func (s *Server) Run() error {
 	}
 	args := append([]string{"serve", "--data", s.Data, "--listen", listen, "--user", User + ":" + Password}, s.args...)
 	s.cmd = exec.Command(s.Binary, args...)
-	s.cmd.Stderr = &s.stderr
+	s.cmd.Stderr = s.stderr
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -176,7 +186,17 @@ func (s *Server) end(sig syscall.Signal) error {
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // Stderr is what the processes of this rig wrote to standard error so far.
-func (s *Server) Stderr() string { return s.stderr.String() }
+func (s *Server) Stderr() string {
+	info, err := s.stderr.Stat()
+	if err != nil {
+		return err.Error()
+	}
+	text, err := io.ReadAll(io.NewSectionReader(s.stderr, 0, info.Size()))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
 
 // Command runs another verb of the binary against this server.
 func (s *Server) Command(args ...string) (stdout, stderr string, err error) {
@@ -199,21 +219,4 @@ func Need(t testing.TB, programs ...string) {
 			t.Skipf("%s is not installed", p)
 		}
 	}
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -22,7 +22,7 @@ func (v *Volume) admit(n int64) error {
 	}
 	if n > 0 {
 		if _, free := v.log.Counts(); free < logReserve {
-			v.log.Prepare() // ahead of data, lest that takes the last ones
+			v.log.Restock(logReserve) // ahead of data, lest that takes the last ones
 		}
 		if v.tight() {
 			if err := v.makeRoom(); err != nil {

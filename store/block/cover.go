@@ -3,6 +3,7 @@ package block
 import (
 	"cmp"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"gabion/store"
@@ -30,6 +31,9 @@ func (l living) within(from, to uint64) bool { return l.newestUpTo(to) > from }
 type snapTable struct {
 	live atomic.Pointer[living]
 	all  atomic.Pointer[snapList]
+
+	mu    sync.RWMutex         // guards the rest; a leaf
+	names map[string]*snapshot // those that can be found: everybody waits while one is taken, so that reads nothing
 }
 
 // snapList is the snapshots in order, those that are being deleted included.
@@ -53,8 +57,39 @@ func (t *snapTable) find(id uint64) *snapshot {
 }
 
 func (t *snapTable) init() {
-	t.live.Store(&living{})
-	t.all.Store(&snapList{})
+	t.load(snapList{}, living{})
+}
+
+// load replaces all that is known.
+func (t *snapTable) load(all snapList, live living) {
+	t.live.Store(&live)
+	t.all.Store(&all)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.names = make(map[string]*snapshot, len(all))
+	for _, s := range all {
+		if s.named() {
+			t.names[s.name] = s
+		}
+	}
+}
+
+// byName returns the snapshot of a name, nil if there is none.
+func (t *snapTable) byName(name string) *snapshot {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.names[name]
+}
+
+// call lets a snapshot be found by its name, or no longer.
+func (t *snapTable) call(s *snapshot) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.named() {
+		t.names[s.name] = s
+	} else if now := t.names[s.name]; now != nil && now.id == s.id {
+		delete(t.names, s.name)
+	}
 }
 
 // put adds a snapshot or replaces it. Caller holds epoch for writing, or opens the volume.
@@ -67,6 +102,7 @@ func (t *snapTable) put(s *snapshot) {
 	}
 	all = slices.Concat(all[:i], snapList{s}, old)
 	t.all.Store(&all)
+	t.call(s)
 	t.lives(s.id, !s.doomed)
 }
 
@@ -107,14 +143,22 @@ func (t *snapTable) label(old, cover uint64) uint64 {
 
 // coverOf computes the newest snapshot that covers a live file: by itself, by an
 // earlier place, or by a directory above it.
-func (v *Volume) coverOf(id store.FileID) uint64 {
+// n is its inode if it is open or idle.
+func (v *Volume) coverOf(id store.FileID, n *inode) uint64 {
 	cover := v.ownCover(id)
-	// A directory has one parent; a file with several names asks for each.
-	if err := v.eachLink(id, newest, func(l link) error {
-		cover = max(cover, v.coverOfDir(l.parent))
-		return nil
-	}); err != nil {
+	var parents []store.FileID
+	var err error
+	if n != nil {
+		parents, err = n.parents()
+	} else {
+		parents, err = v.foldersOf(id)
+	}
+	if err != nil {
 		return v.version // too much costs space only
+	}
+	// A directory has one parent; a file with several names asks for each.
+	for _, p := range parents {
+		cover = max(cover, v.coverOfDir(p))
 	}
 	if id != store.RootID {
 		cover = max(cover, v.ownCover(store.RootID))
@@ -126,7 +170,7 @@ func (v *Volume) coverOfDir(id store.FileID) uint64 {
 	if n := v.peek(id); n != nil {
 		return n.covered()
 	}
-	return v.coverOf(id)
+	return v.coverOf(id, nil)
 }
 
 func (v *Volume) ownCover(id store.FileID) uint64 {

@@ -2,6 +2,7 @@ package block
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -22,6 +23,8 @@ type inode struct {
 	own     atomic.Uint64 // attrs.cover
 	cover   atomic.Uint64
 	coverAt atomic.Uint64 // Volume.coverGen+1 when cover was computed; 0: never
+	folders atomic.Pointer[folders]
+	links   atomic.Uint64 // changes of its links
 	quota   atomic.Pointer[domain]
 	quotaAt atomic.Uint64 // quotaTable.gen when quota was found; 0: never
 
@@ -313,10 +316,42 @@ func (n *inode) covered() uint64 {
 	if n.coverAt.Load() == gen {
 		return n.cover.Load()
 	}
-	c := n.v.coverOf(n.id)
+	c := n.v.coverOf(n.id, n)
 	n.cover.Store(c)
 	n.coverAt.Store(gen)
 	return c
+}
+
+// folders is what a live file lies in. After every snapshot the first change of a file asks for them,
+// while other changes wait for it.
+type folders struct {
+	links uint64 // inode.links when they were read
+	ids   []store.FileID
+}
+
+// parents returns the folders that a live file has a name in. Caller holds epoch, which keeps
+// snapshots away until a change of links that goes on is over: before and after it the answer is as good.
+func (n *inode) parents() ([]store.FileID, error) {
+	links := n.links.Load()
+	if f := n.folders.Load(); f != nil && f.links == links {
+		return f.ids, nil
+	}
+	ids, err := n.v.foldersOf(n.id)
+	if err == nil {
+		n.folders.Store(&folders{links, ids})
+	}
+	return ids, err
+}
+
+// foldersOf reads the folders that a live file has a name in.
+func (v *Volume) foldersOf(id store.FileID) (ids []store.FileID, err error) {
+	err = v.eachLink(id, newest, func(l link) error {
+		if !slices.Contains(ids, l.parent) {
+			ids = append(ids, l.parent)
+		}
+		return nil
+	})
+	return ids, err
 }
 
 // refresh brings the entries of a live inode up to date.

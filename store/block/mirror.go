@@ -279,6 +279,10 @@ func (m *mirror) copy(from, to string, paced bool) error {
 				err = store.ErrStopped
 				break
 			}
+			// By pieces: the log's own syncs would wait behind all of it at the end.
+			if err = out.SyncData(); err != nil {
+				break
+			}
 			time.Sleep(time.Duration(n) * time.Second / mirrorRate)
 		}
 	}

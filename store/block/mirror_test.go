@@ -254,3 +254,68 @@ func TestRebuildFromLog(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// syncedFS notes how many bytes a file ever had that were not synced.
+type syncedFS struct {
+	vfs.FS
+	most int
+}
+
+func (f *syncedFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, c)
+	return &syncedFile{File: file, fs: f}, err
+}
+
+func (f *syncedFS) Unwrap() vfs.FS { return f.FS }
+
+type syncedFile struct {
+	vfs.File
+	fs    *syncedFS
+	dirty int
+}
+
+func (f *syncedFile) Write(p []byte) (int, error) {
+	f.dirty += len(p)
+	f.fs.most = max(f.fs.most, f.dirty)
+	return f.File.Write(p)
+}
+
+func (f *syncedFile) Sync() error {
+	f.dirty = 0
+	return f.File.Sync()
+}
+
+func (f *syncedFile) SyncData() error {
+	f.dirty = 0
+	return f.File.SyncData()
+}
+
+// A table goes to the second index by pieces, each synced: no sync of the log waits behind all of it.
+func TestMirrorSyncsByPieces(t *testing.T) {
+	fs := &syncedFS{FS: vfs.NewMem()}
+	v, err := Open(Options{Dir: "vol", FS: fs, SegmentSize: 256 << 10, CacheSize: 2 << 20, Manual: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	from, err := fs.FS.Create("vol/table", vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := from.Write(make([]byte, 5<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := from.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fs.most = 0
+	if err := v.mirror.copy("vol/table", "vol/copy", true); err != nil {
+		t.Fatal(err)
+	}
+	if fs.most == 0 || fs.most > 1<<20 {
+		t.Errorf("%d bytes were not synced at a time", fs.most)
+	}
+	if st, err := fs.Stat("vol/copy"); err != nil || st.Size() != 5<<20 {
+		t.Errorf("the copy: %v, %v", st, err)
+	}
+}

@@ -328,7 +328,7 @@ func (v *Volume) removeStream(c *change, id store.FileID, no uint32) (bool, erro
 		c.del(orphanStreamKey(nil, id, no))
 		return err == nil, err
 	}
-	cover := v.coverOf(id)
+	cover := v.coverOf(id, nil)
 	list, err := v.chunksOf(id, no, 0, ^uint32(0))
 	if err != nil {
 		return false, err

@@ -1,7 +1,6 @@
 package block
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -27,6 +26,9 @@ const (
 func (s *snapshot) public() store.Snapshot {
 	return store.Snapshot{View: store.View(s.id), Name: s.name, Taken: s.taken, Scope: s.scope[:len(s.scope):len(s.scope)]}
 }
+
+// named reports whether the snapshot can be found by its name.
+func (s *snapshot) named() bool { return !s.hidden && !s.doomed }
 
 func (s *snapshot) encode() []byte {
 	flags := uint64(0)
@@ -76,8 +78,7 @@ func (v *Volume) loadSnapshots() error {
 		}
 		return true, err
 	})
-	v.snaps.all.Store(&all)
-	v.snaps.live.Store(&l)
+	v.snaps.load(all, l)
 	return err
 }
 
@@ -90,7 +91,7 @@ func (v *Volume) Snapshots() store.Snapshots { return snapshots{v} }
 // view returns the snapshot of a view that can be read.
 func (v *Volume) snapshotOf(view store.View) (*snapshot, error) {
 	s := v.snaps.find(uint64(view))
-	if s == nil || s.doomed || s.hidden {
+	if s == nil || !s.named() {
 		return nil, fmt.Errorf("snapshot %d: %w", view, store.ErrNotFound)
 	}
 	return s, nil
@@ -153,9 +154,6 @@ func (s snapshots) Create(name string, scope []store.FileID) (store.Snapshot, st
 	if err := v.admit(addsNames); err != nil {
 		return store.Snapshot{}, 0, err
 	}
-	if _, err := v.named(name); err == nil { // takeSnapshot asks again, and need not wait for the disk
-		return store.Snapshot{}, 0, fmt.Errorf("snapshot %q: %w", name, store.ErrExist)
-	}
 	nodes, err := v.openAll(scope)
 	if err != nil {
 		return store.Snapshot{}, 0, err
@@ -194,10 +192,8 @@ const second = 10_000_000
 
 // takeSnapshot makes a snapshot of what is below nodes. Caller holds epoch for writing.
 func (v *Volume) takeSnapshot(name string, scope []store.FileID, nodes []*inode) (*snapshot, store.Pos, error) {
-	if _, err := v.named(name); err == nil {
+	if v.snaps.byName(name) != nil {
 		return nil, 0, fmt.Errorf("snapshot %q: %w", name, store.ErrExist)
-	} else if !errors.Is(err, store.ErrNotFound) {
-		return nil, 0, err
 	}
 	taken := dtyp.FiletimeOf(v.opt.Now())
 	for _, o := range slices.Backward(v.snaps.list()) {
@@ -280,25 +276,11 @@ func (s snapshots) Find(name string) (store.Snapshot, error) {
 	if err := s.v.check(); err != nil {
 		return store.Snapshot{}, err
 	}
-	sn, err := s.v.named(name)
-	if err != nil {
-		return store.Snapshot{}, err
+	sn := s.v.snaps.byName(name)
+	if sn == nil {
+		return store.Snapshot{}, fmt.Errorf("snapshot %q: %w", name, store.ErrNotFound)
 	}
 	return sn.public(), nil
-}
-
-// named returns the snapshot of a name.
-func (v *Volume) named(name string) (*snapshot, error) {
-	b, err := v.get(snapNameKey(name))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) == 8 {
-		if sn, err := v.snapshotOf(store.View(le.Uint64(b))); err == nil {
-			return sn, nil
-		}
-	}
-	return nil, fmt.Errorf("snapshot %q: %w", name, store.ErrNotFound)
 }
 
 // Delete implements store.Snapshots. The snapshot is gone at once; what only it

@@ -202,6 +202,7 @@ func (x *dropped) done(ok bool) {
 	}
 	if ok {
 		x.n.updated(&x.a, x.label)
+		x.n.links.Add(1)
 		if x.a.links == 0 {
 			x.n.gone.Store(true)
 			x.charged.gone()
@@ -349,6 +350,7 @@ func (v *Volume) relink(n, victim *inode, plan func(*change, *attrs) error) (sto
 	x.done(err == nil)
 	if err == nil {
 		n.updated(&a, label)
+		n.links.Add(1)
 	}
 	return pos, err
 }

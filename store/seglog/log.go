@@ -42,7 +42,8 @@ type Log struct {
 	table table
 	files handles
 
-	preparing sync.Mutex // one Prepare at a time
+	preparing sync.Mutex   // one segment is made ahead at a time
+	hurried   atomic.Int32 // who waits for one: it is not filled
 
 	durable atomic.Uint64 // highest durable position
 	seq     atomic.Uint64 // highest seq ever given out

@@ -1,6 +1,7 @@
 package seglog
 
 import (
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -76,6 +77,84 @@ func TestNobodyWaitsForAPreparedSegment(t *testing.T) {
 		t.Error("no answer until the segment is made")
 	}
 	close(fs.release)
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// pieceFS counts the pieces that new segments are filled by, and calls first ahead of the first.
+type pieceFS struct {
+	vfs.FS
+	mu     sync.Mutex
+	pieces int // guarded by mu
+	first  func()
+}
+
+type pieceFile struct {
+	vfs.File
+	fs *pieceFS
+}
+
+func (h *pieceFS) OpenReadWrite(path string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := h.FS.OpenReadWrite(path, c, o...)
+	if err != nil || !strings.HasSuffix(path, suffix) {
+		return f, err
+	}
+	return &pieceFile{f, h}, nil
+}
+
+// SyncData ends a piece, as long as nothing is logged.
+func (f *pieceFile) SyncData() error {
+	f.fs.mu.Lock()
+	f.fs.pieces++
+	first := f.fs.first
+	f.fs.first = nil
+	f.fs.mu.Unlock()
+	if first != nil {
+		first()
+	}
+	return f.File.SyncData()
+}
+
+// Who needs a segment has it as soon as there is one, not when one in the making is filled.
+func TestNobodyWaitsForFilling(t *testing.T) {
+	const size = 8 << 20
+	fs := &pieceFS{FS: vfs.NewMem()}
+	if err := fs.MkdirAll("log", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l, err := Open(Options{FS: fs, Dir: "log", Volume: testVolume, SegmentSize: size, Prewrite: true, Reserve: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Start(nil, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	l.Prepare()
+	if _, free := l.Counts(); free != 2 || fs.pieces != size/len(zeros)-1 {
+		t.Fatalf("%d free, filled by %d pieces", free, fs.pieces)
+	}
+	if s := l.table.take(); s == nil {
+		t.Fatal("no segment")
+	}
+	fs.mu.Lock()
+	fs.pieces = 0
+	got := make(chan struct{})
+	fs.first = func() { // somebody comes while the next is being filled
+		go func() {
+			defer close(got)
+			l.Restock(2)
+		}()
+		for l.hurried.Load() == 0 {
+			runtime.Gosched()
+		}
+	}
+	fs.mu.Unlock()
+	l.Prepare()
+	<-got
+	if _, free := l.Counts(); free < 2 || fs.pieces != 1 {
+		t.Errorf("%d free, %d pieces filled while somebody waited", free, fs.pieces)
+	}
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}

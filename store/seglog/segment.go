@@ -218,7 +218,7 @@ func (l *Log) prewrite(f vfs.File, fill bool) error {
 // somebody may wait for it.
 func (l *Log) behind() bool {
 	_, free := l.table.counts()
-	return free < l.opt.Reserve
+	return free < l.opt.Reserve || l.hurried.Load() > 0
 }
 
 // ending reports that the log is being closed.
@@ -250,13 +250,36 @@ func (l *Log) Prepare() {
 		if free > l.opt.Reserve && (tried || !l.Short()) || l.ending() {
 			return
 		}
-		s, err := l.create(free == l.opt.Reserve && l.fills())
-		if err != nil {
-			return // whoever needs it learns of it
+		if !l.add(free == l.opt.Reserve && l.fills()) {
+			return
 		}
-		l.table.mu.Lock()
-		l.table.free = append(l.table.free, s)
-		l.table.mu.Unlock()
+	}
+}
+
+// add makes a free segment and reports whether it could; whoever needs it learns why not.
+// Caller holds preparing.
+func (l *Log) add(fill bool) bool {
+	s, err := l.create(fill)
+	if err != nil {
+		return false
+	}
+	l.table.mu.Lock()
+	defer l.table.mu.Unlock()
+	l.table.free = append(l.table.free, s)
+	return true
+}
+
+// Restock makes segments until there are n free ones, for somebody who waits for them: it does
+// not wait until one that Prepare makes is filled.
+func (l *Log) Restock(n int) {
+	l.hurried.Add(1)
+	defer l.hurried.Add(-1)
+	l.preparing.Lock()
+	defer l.preparing.Unlock()
+	for {
+		if _, free := l.table.counts(); free >= n || l.ending() || !l.add(false) {
+			return
+		}
 	}
 }
 

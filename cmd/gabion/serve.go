@@ -294,6 +294,9 @@ func (a *array) openServer() error {
 	if err != nil {
 		return err
 	}
+	for share, err := range shares.Unlimited() {
+		a.log.Error("a share is served without its quota, which cannot be set", "share", share, "error", err)
+	}
 	machines, err := vm.Open(a.volume, shares)
 	if err != nil {
 		return err

@@ -87,16 +87,18 @@ type ShareBook struct {
 	names *auth.Names
 
 	editing sync.Mutex // serialises what changes shares, the kept ones with those that run; taken before mu
-	mu      sync.Mutex // guards specs; never held while the store is waited for
+	mu      sync.Mutex // guards what follows; never held while the store is waited for
 	specs   map[string]ShareSpec
+	// unlimited is why a share has not the quota that it should have.
+	unlimited map[string]error
 }
 
 // OpenShareBook adds the given shares, and the kept ones unless one of the same
 // name is given, to the server.
 func OpenShareBook(srv *server.Server, vol *object.Volume, names *auth.Names, given []ShareSpec) (*ShareBook, error) {
-	b := &ShareBook{srv: srv, vol: vol, names: names, specs: map[string]ShareSpec{}}
+	b := &ShareBook{srv: srv, vol: vol, names: names, specs: map[string]ShareSpec{}, unlimited: map[string]error{}}
 	for _, s := range given {
-		if err := b.serve(s); err != nil {
+		if err := b.start(s); err != nil {
 			return nil, err
 		}
 	}
@@ -115,7 +117,7 @@ func OpenShareBook(srv *server.Server, vol *object.Volume, names *auth.Names, gi
 		if _, taken := b.specs[strings.ToUpper(s.Name)]; taken {
 			continue
 		}
-		err := b.serve(s)
+		err := b.start(s)
 		if s.Snapshot != "" && errors.Is(err, store.ErrNotFound) {
 			continue // it was deleted by other means; its share goes with it
 		}
@@ -186,7 +188,14 @@ func (b *ShareBook) Add(s ShareSpec) error {
 	if err := b.serve(s); err != nil {
 		return err
 	}
-	return b.keep(s)
+	if err := b.limitNew(s); err != nil {
+		return errors.Join(fmt.Errorf("share %q: quota: %w", s.Name, err), b.withdraw(s.Name))
+	}
+	if err := b.keep(s); err != nil {
+		// What is not kept does not run either.
+		return errors.Join(err, b.withdraw(s.Name))
+	}
+	return nil
 }
 
 // Change changes what of a share may change while clients are connected, now and for the
@@ -220,6 +229,14 @@ func (b *ShareBook) Change(name string, change func(*server.ShareSettings)) erro
 func (b *ShareBook) Remove(name string) error {
 	b.editing.Lock()
 	defer b.editing.Unlock()
+	if sh := b.srv.Share(name); sh == nil || sh.IsPipe() {
+		return fmt.Errorf("share %q: %w", name, server.ErrNoShare)
+	}
+	return errors.Join(b.withdraw(name), b.apply(store.KVEdit{Bucket: shareBucket, Key: strings.ToUpper(name)}))
+}
+
+// withdraw takes a share from the server, and its part in the quota from its folder.
+func (b *ShareBook) withdraw(name string) error {
 	sh := b.srv.Share(name)
 	if err := b.srv.RemoveShare(name); err != nil {
 		return err
@@ -229,12 +246,13 @@ func (b *ShareBook) Remove(name string) error {
 	b.mu.Lock()
 	gone := b.specs[strings.ToUpper(name)]
 	delete(b.specs, strings.ToUpper(name))
+	limited := b.unlimited[strings.ToUpper(name)] == nil
+	delete(b.unlimited, strings.ToUpper(name))
 	b.mu.Unlock()
-	err := b.apply(store.KVEdit{Bucket: shareBucket, Key: strings.ToUpper(name)})
-	if gone.Quota > 0 && gone.Snapshot == "" {
-		err = errors.Join(err, b.limit(gone.Path, folder))
+	if gone.Quota > 0 && gone.Snapshot == "" && limited {
+		return b.limit(gone.Path, folder)
 	}
-	return err
+	return nil
 }
 
 // serve puts a share on the server, making its folder if there is none.
@@ -259,18 +277,40 @@ func (b *ShareBook) serve(s ShareSpec) error {
 	b.mu.Lock()
 	b.specs[strings.ToUpper(s.Name)] = s
 	b.mu.Unlock()
+	return nil
+}
+
+// start is serve when the server starts. A quota that cannot be set, because what the folder holds cannot
+// be counted, keeps no client from its data: the share is there without, which Unlimited tells.
+func (b *ShareBook) start(s ShareSpec) error {
+	if err := b.serve(s); err != nil {
+		return err
+	}
+	if err := b.limitNew(s); err != nil {
+		b.mu.Lock()
+		b.unlimited[strings.ToUpper(s.Name)] = err
+		b.mu.Unlock()
+	}
+	return nil
+}
+
+// Unlimited is why shares, by name, have no quota although one is asked for.
+func (b *ShareBook) Unlimited() map[string]error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m := make(map[string]error, len(b.unlimited))
+	for key, err := range b.unlimited {
+		m[b.specs[key].Name] = err
+	}
+	return m
+}
+
+// limitNew sets the quota of a share that serve has put on the server.
+func (b *ShareBook) limitNew(s ShareSpec) error {
 	if s.Quota == 0 || s.Snapshot != "" {
 		return nil
 	}
-	if err := b.limit(s.Path, tree.RootID()); err != nil {
-		b.mu.Lock()
-		delete(b.specs, strings.ToUpper(s.Name))
-		b.mu.Unlock()
-		err = errors.Join(fmt.Errorf("share %q: %w", s.Name, err), b.srv.RemoveShare(s.Name))
-		tree.Close()
-		return err
-	}
-	return nil
+	return b.limit(s.Path, b.srv.Share(s.Name).Tree.RootID())
 }
 
 // limit sets the quota of a folder: the smallest that a share of it has.
@@ -312,6 +352,9 @@ func (b *ShareBook) Set(name string, change func(*ShareSpec)) error {
 		set(was)
 		return err
 	}
+	b.mu.Lock()
+	delete(b.unlimited, strings.ToUpper(name))
+	b.mu.Unlock()
 	if err := b.keep(s); err != nil {
 		// What is not kept does not run either.
 		set(was)
@@ -325,13 +368,19 @@ func (b *ShareBook) Set(name string, change func(*ShareSpec)) error {
 type ShareState struct {
 	ShareSpec
 	QuotaUsed int64 `json:"quota_used"` // 0 without a quota
+	// Problem is why the quota is not kept to; "" when it is.
+	Problem string `json:"problem,omitempty"`
 }
 
 // States lists the shares with what their folders hold.
 func (b *ShareBook) States() []ShareState {
 	var list []ShareState
+	unlimited := b.Unlimited()
 	for _, s := range b.List() {
 		st := ShareState{ShareSpec: s}
+		if err := unlimited[s.Name]; err != nil {
+			st.Problem = fmt.Sprintf("served without its quota: %v", err)
+		}
 		if sh := b.srv.Share(s.Name); sh != nil && sh.Tree != nil && s.Quota > 0 && s.Snapshot == "" {
 			space, _ := sh.Tree.Space()
 			st.QuotaUsed = space.Used

@@ -3,6 +3,8 @@ package admin
 import (
 	"errors"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -15,12 +17,30 @@ import (
 	"gabion/store/block"
 )
 
-var errKept = errors.New("nothing is kept")
+var (
+	errKept      = errors.New("nothing is kept")
+	errUncounted = errors.New("the folder cannot be counted")
+)
 
 // forgetful is a volume that keeps nothing while it is told not to.
 type forgetful struct {
 	*block.Volume
-	on bool
+	on        bool
+	uncounted string // the name of a folder below the root that has no quota
+}
+
+func (v *forgetful) SetQuota(dir store.FileID, limit int64) error {
+	if v.uncounted != "" && limit > 0 {
+		root, err := v.Root(store.Live)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		if e, err := v.Lookup(root, v.uncounted); err == nil && e.ID == dir {
+			return errUncounted
+		}
+	}
+	return v.Volume.SetQuota(dir, limit)
 }
 
 func (v *forgetful) KV() store.KV { return forgetfulKV{v.Volume.KV(), v} }
@@ -40,16 +60,22 @@ func (k forgetfulKV) Apply(edits []store.KVEdit) (store.Pos, error) {
 // openBook starts a server on a volume in a file system in memory.
 func openBook(t *testing.T, fs vfs.FS) (*ShareBook, *forgetful) {
 	t.Helper()
+	return openBookWithout(t, fs, "")
+}
+
+// openBookWithout is openBook where a folder cannot be given a quota.
+func openBookWithout(t *testing.T, fs vfs.FS, uncounted string, given ...ShareSpec) (*ShareBook, *forgetful) {
+	t.Helper()
 	vol, err := block.Open(block.Options{Dir: "vol", FS: fs, SegmentSize: 256 << 10, CacheSize: 8 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &forgetful{Volume: vol}
+	v := &forgetful{Volume: vol, uncounted: uncounted}
 	srv, err := server.New(server.Config{Name: "FILESRV", GUID: dtyp.NewGUID(), Auth: server.Accepting(auth.NewAcceptor())})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := OpenShareBook(srv, object.New(object.Config{Breaker: srv.Breaker()}).Mount(v), &auth.Names{Server: "FILESRV"}, nil)
+	b, err := OpenShareBook(srv, object.New(object.Config{Breaker: srv.Breaker()}).Mount(v), &auth.Names{Server: "FILESRV"}, given)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,5 +148,90 @@ func TestShareNotKept(t *testing.T) {
 	}
 	if _, there := b.Find("vms"); there || limit() != 0 {
 		t.Errorf("there: %v, %d holds", there, limit())
+	}
+}
+
+// A share that could not be kept is not there either, nor its part in the quota of its folder.
+func TestShareAddNotKept(t *testing.T) {
+	fs := vfs.NewMem()
+	b, vol := openBook(t, fs)
+	if err := b.Add(ShareSpec{Name: "vms", Path: "tier", Quota: 2 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	id := b.srv.Share("vms").Tree.RootID()
+	vol.on = true
+	if err := b.Add(ShareSpec{Name: "less", Path: "tier", Quota: 1 << 20}); !errors.Is(err, errKept) {
+		t.Errorf("add: %v", err)
+	}
+	_, there := b.Find("less")
+	if there || b.srv.Share("less") != nil {
+		t.Error("it is served")
+	}
+	if _, q, _ := vol.Quota(id); q != 2<<20 {
+		t.Errorf("a quota of %d holds", q)
+	}
+	vol.on = false
+	if err := b.Add(ShareSpec{Name: "less", Path: "tier", Quota: 1 << 20}); err != nil {
+		t.Errorf("add again: %v", err)
+	}
+	if err := vol.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A share that is to have a quota which cannot be set is refused when it is made. At the next start it is there with its data,
+// as are the others, and says that it has no quota until one can be set.
+func TestShareWithoutItsQuota(t *testing.T) {
+	fs := vfs.NewMem()
+	b, vol := openBookWithout(t, fs, "other")
+	for _, name := range []string{"tier", "more"} {
+		if err := b.Add(ShareSpec{Name: name, Path: name, Quota: 1 << 20}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Add(ShareSpec{Name: "other", Path: "other", Quota: 1 << 20}); !errors.Is(err, errUncounted) || !strings.Contains(err.Error(), `"other"`) {
+		t.Errorf("add: %v", err)
+	}
+	if b.srv.Share("other") != nil {
+		t.Error("it is served although it was refused")
+	}
+	if err := vol.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, vol = openBookWithout(t, fs, "tier", ShareSpec{Name: "given", Path: "tier", Quota: 1 << 20})
+	problems := func(want ...string) {
+		t.Helper()
+		var got []string
+		for _, s := range b.States() {
+			if b.srv.Share(s.Name) == nil {
+				t.Errorf("%s is not served", s.Name)
+			}
+			if s.Problem != "" {
+				got = append(got, s.Name)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("without their quota are %q, want %q", got, want)
+		}
+	}
+	problems("given", "tier")
+	if err := b.Remove("given"); err != nil {
+		t.Error(err)
+	}
+	problems("tier")
+	if err := b.Set("tier", func(s *ShareSpec) { s.Quota = 3 << 20 }); !errors.Is(err, errUncounted) {
+		t.Errorf("set: %v", err)
+	}
+	problems("tier")
+	vol.uncounted = ""
+	if err := b.Set("tier", func(s *ShareSpec) { s.Quota = 3 << 20 }); err != nil {
+		t.Error(err)
+	}
+	problems()
+	if _, q, _ := vol.Quota(b.srv.Share("tier").Tree.RootID()); q != 3<<20 {
+		t.Errorf("a quota of %d holds", q)
+	}
+	if err := vol.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -3,6 +3,8 @@ package admin
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"gabion/auth"
@@ -62,6 +64,12 @@ func status(_ context.Context, s *System, _ *Call) (any, error) {
 		if st.FullIn != "" {
 			st.Warning += ", and will be full in " + st.FullIn
 		}
+	}
+	for _, share := range slices.Sorted(maps.Keys(s.Shares.Unlimited())) {
+		if st.Warning != "" {
+			st.Warning += "; "
+		}
+		st.Warning += fmt.Sprintf("share %q is served without its quota", share)
 	}
 	return st, nil
 }

@@ -423,7 +423,10 @@ func (d *disk) hold(t *transaction) bool {
 		return false
 	}
 	t.holdsGate, t.stage = true, wire.StageBlockIO
-	t.timer = time.AfterFunc(limit, func() { d.abandon(t) })
+	t.timer = time.AfterFunc(limit, func() {
+		defer d.svc.recovered()
+		d.abandon(t)
+	})
 	return true
 }
 

@@ -27,6 +27,9 @@ type Options struct {
 	AcceptLogNames bool
 	// Identity is what INQUIRY says; empty fields are Gabion's.
 	Identity scsi.Identity
+	// Panicked is told of a panic where a stage of a snapshot ran out of time, on its goroutine. Without it
+	// the process ends.
+	Panicked func(any)
 }
 
 // Service is the shared disks of one server.
@@ -54,6 +57,16 @@ func New(opt Options) *Service {
 		opt.Identity = scsi.Identity{Vendor: "GABION", Product: "Shared VHDX", Revision: "1.0"}
 	}
 	return &Service{opt: opt, disks: map[diskKey]*disk{}}
+}
+
+// recovered, deferred, is what Options.Panicked says.
+func (s *Service) recovered() {
+	if s.opt.Panicked == nil {
+		return
+	}
+	if p := recover(); p != nil {
+		s.opt.Panicked(p)
+	}
 }
 
 // Folder is the folder of a container, as the user who opened it may use it. Names

@@ -87,6 +87,7 @@ func (n *notice) frame(c *conn) *buffer {
 // check looks whether the notice that ended at a position of c's stream got through. If
 // not the connection is dropped: "If the send fails, the server MUST try the next one".
 func (n *notice) check(c *conn, end uint64) {
+	defer c.recovered(nil)
 	if n.server.isDraining() || c.delivered(end) {
 		return
 	}

@@ -129,6 +129,8 @@ var errDropped = errors.New("dropped")
 
 // read is the reader goroutine: it ends when the connection does.
 func (c *conn) read() {
+	defer c.torn()
+	defer c.recovered(nil)
 	defer c.teardown()
 	defer c.recovered(nil)
 	handled := 0
@@ -253,19 +255,28 @@ func (c *conn) chainDone() {
 	}
 }
 
+// panicked counts and logs a panic with the stack of where it was; called by what is deferred.
+func (s *Server) panicked(p any, where ...any) {
+	s.metrics.panics.Inc()
+	s.log.Error("panic", append(where, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))...)
+}
+
+// Panicked is for what works for clients beside the server's own goroutines: a panic there ends one
+// operation, and is counted and logged as those are. It is called where the panic was recovered.
+func (s *Server) Panicked(p any) { s.panicked(p, "at", "an operation of several clients") }
+
 // recovered, deferred, turns a panic into the end of this connection alone.
 func (c *conn) recovered(ch *chain) {
 	p := recover()
 	if p == nil {
 		return
 	}
-	c.server.metrics.panics.Inc()
-	c.server.log.Error("panic", "client", c.remote, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	c.server.panicked(p, "client", c.remote)
 	c.fail("panic")
 	if ch != nil {
 		// What it held is given back, so that the connection can end; its memory is
 		// left to the garbage collector, because nobody knows who else has it.
-		if r := &ch.req; !r.claim() {
+		if r := &ch.req; !r.ended() {
 			c.server.budget.give(r.charge)
 			r.unpace()
 			r.uncount()
@@ -349,6 +360,10 @@ func (c *conn) teardown() {
 			ch.session.lose(ch, why)
 		}
 	}
+}
+
+// torn follows teardown.
+func (c *conn) torn() {
 	c.server.budget.conns.Add(-1)
 	c.chainDone()
 }

@@ -241,7 +241,9 @@ func (t *durableTable) find(persistent uint64) *file {
 
 // whenDurable calls fn when pos is durable; if the store has stopped it fails the request.
 func (r *request) whenDurable(t *object.Tree, pos store.Pos, fn func()) {
+	c := r.conn
 	t.OnDurable(pos, func(err error) {
+		defer c.recovered(nil)
 		if err != nil {
 			r.storeStopped()
 			return
@@ -262,7 +264,9 @@ func (r *request) durably(t *object.Tree, pos store.Pos, status ntstatus.Status,
 		r.finish(status, body)
 		return
 	}
+	c := r.conn
 	t.OnDurable(pos, func(err error) {
+		defer c.recovered(nil)
 		if err != nil {
 			r.storeStopped()
 			return

@@ -1,8 +1,11 @@
 package server
 
 import (
+	"bytes"
+	"log/slog"
 	"net"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -205,6 +208,56 @@ func TestPanicInCompound(t *testing.T) {
 		t.Errorf("%d credits are lost", n)
 	}
 }
+
+// TestPanics panics where no request's goroutine is: where a connection that is lost is torn down, on
+// the pool, in what waited for the log, and in the check of a break. It costs a connection at most, and is logged with its stack.
+func TestPanics(t *testing.T) {
+	var log bytes.Buffer
+	var mu sync.Mutex
+	s, addr := startServer(t, func(c *Config) {
+		c.Log = slog.New(slog.NewTextHandler(writerFunc(func(b []byte) (int, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			return log.Write(b)
+		}), nil))
+	})
+	there := connect(t, addr, Dialect311, "bob")
+	p := connect(t, addr, Dialect311, "alice")
+	expect(t, "TREE_CONNECT", p.mount(IPC), ntstatus.Success)
+	p.open("brittle")
+	conns := s.allConns()
+	p.nc.Close()
+	for len(s.allConns()) != len(conns)-1 {
+		time.Sleep(time.Millisecond)
+	}
+	done := make(chan struct{})
+	s.pool.submit(taskFunc(func() { defer close(done); panic("on the pool") }))
+	<-done
+	c := s.allConns()[0]
+	n := &notice{server: s, over: func() bool { panic("of a break") }}
+	c.deaf.Store(1)
+	n.check(c, 2)
+	if !there.closed() {
+		t.Error("a connection outlived the panic that it was about")
+	}
+	connect(t, addr, Dialect311, "alice")
+	s.Close()
+	mu.Lock()
+	defer mu.Unlock()
+	for _, want := range []string{"a pipe that is brittle", "on the pool", "of a break"} {
+		i := strings.Index(log.String(), want)
+		if i < 0 || !strings.Contains(log.String()[i:], "leak_test.go") && !strings.Contains(log.String()[i:], "peer_test.go") {
+			t.Errorf("%q and its stack are not in the log:\n%s", want, log.String())
+		}
+	}
+	if n := s.budget.taken.Load(); n != 0 {
+		t.Errorf("%d credits are lost", n)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 // FuzzFrames gives a connection with a session and an open pipe one frame after the
 // other: whatever they are, nothing panics and everything is given back.

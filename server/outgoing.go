@@ -233,6 +233,7 @@ func (o *outgoing) drop(list *buffer) {
 // write is the writer goroutine: it ends when the queue is closed.
 func (o *outgoing) write() {
 	defer o.conn.chainDone()
+	defer o.conn.recovered(nil)
 	for {
 		<-o.wake
 		o.mu.Lock()

@@ -43,14 +43,14 @@ func (believer) Step(token []byte) ([]byte, *Identity, error) {
 }
 
 // testPipes has "echo", which returns every message, "mute", which never does, "halves", which
-// returns a message as two, and "bad", which panics.
+// returns a message as two, "bad", which panics, and "brittle", which panics when it is closed.
 type testPipes struct{}
 
 type testPipe string
 
 func (testPipes) Open(name string, _ PipeCaller) (Pipe, error) {
 	switch name {
-	case "echo", "mute", "halves", "bad":
+	case "echo", "mute", "halves", "bad", "brittle":
 		return testPipe(name), nil
 	}
 	return nil, ntstatus.ObjectNameNotFound
@@ -69,7 +69,11 @@ func (p testPipe) Write(b []byte, reply func([]byte)) error {
 	return nil
 }
 
-func (testPipe) Close() {}
+func (p testPipe) Close() {
+	if p == "brittle" {
+		panic("a pipe that is brittle")
+	}
+}
 
 // startServer serves on a loopback port until the test ends.
 func startServer(t testing.TB, change func(*Config)) (*Server, string) {

@@ -2,7 +2,7 @@ package server
 
 import "sync"
 
-// task is what the pool runs; it recovers its own panics.
+// task is what the pool runs. It recovers its own panics if more has to follow than that they are told of.
 type task interface{ work() }
 
 // taskFunc lets a function be a task.
@@ -23,11 +23,12 @@ type pool struct {
 	running int
 	max     int
 	closed  bool
+	failed  func(panicked any)
 	done    sync.WaitGroup
 }
 
-func newPool(max int) *pool {
-	p := &pool{max: max, queue: make([]task, 64)}
+func newPool(max int, failed func(panicked any)) *pool {
+	p := &pool{max: max, failed: failed, queue: make([]task, 64)}
 	p.wake.L = &p.mu
 	return p
 }
@@ -77,9 +78,18 @@ func (p *pool) worker() {
 		p.head = (p.head + 1) % len(p.queue)
 		p.count--
 		p.mu.Unlock()
-		t.work()
+		p.do(t)
 		p.mu.Lock()
 	}
+}
+
+func (p *pool) do(t task) {
+	defer func() {
+		if x := recover(); x != nil {
+			p.failed(x)
+		}
+	}()
+	t.work()
 }
 
 // close ends the goroutines when the queue is empty and waits for them.

@@ -168,6 +168,17 @@ func (r *request) claim() bool {
 	return was
 }
 
+// ended is claim where finish may have been what panicked, with mu.
+func (r *request) ended() bool {
+	if !r.mu.TryLock() {
+		return true
+	}
+	defer r.mu.Unlock()
+	was := r.claimed
+	r.claimed = true
+	return was
+}
+
 // place makes body the body of the reply buffer.
 func (r *request) place(body []byte) {
 	const at = headroom + smb2Header

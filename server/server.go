@@ -79,7 +79,6 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, caps: cfg.Capabilities, limits: cfg.Limits, log: cfg.Log,
 		budget:    newBudget(cfg.Limits.Payload),
-		pool:      newPool(cfg.Limits.Workers),
 		sessions:  sessionTable{byID: map[uint64]*session{}},
 		shares:    map[string]*Share{IPC: {Name: IPC, Comment: "Remote IPC"}},
 		listeners: map[net.Listener]struct{}{},
@@ -88,6 +87,7 @@ func New(cfg Config) (*Server, error) {
 		clients:   map[clientID]*client{},
 		stop:      make(chan struct{}),
 	}
+	s.pool = newPool(cfg.Limits.Workers, s.Panicked)
 	if cfg.GUID == (dtyp.GUID{}) {
 		s.cfg.GUID = randomGUID()
 	}

@@ -145,8 +145,9 @@ func (c *creation) asDisk() {
 // be the one of a client that acknowledged a break: a container is read before it is open.
 func (c *creation) openDisk(f *file, res *object.CreateResult) {
 	f.obj = res.Open
-	out := *res
-	c.r.server().pool.submit(taskFunc(func() {
+	out, conn := *res, c.r.conn
+	conn.server.pool.submit(taskFunc(func() {
+		defer conn.recovered(nil)
 		f.disk = &sharedDisk{context: c.disk.context, target: c.disk.target}
 		f.disk.folder = &diskFolder{f: f, as: func() *object.Token { return f.obj.Token() }}
 		if !c.disk.virtual {

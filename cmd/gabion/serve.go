@@ -253,7 +253,7 @@ func (a *array) openServer() error {
 	if err := a.openQoS(registry); err != nil {
 		return err
 	}
-	a.disks = rsvd.New(rsvd.Options{AcceptLogNames: a.VHDLogNames})
+	a.disks = rsvd.New(rsvd.Options{AcceptLogNames: a.VHDLogNames, Panicked: func(p any) { a.srv.Panicked(p) }})
 	var offered func() []server.Interface
 	if len(a.interfaces) > 0 {
 		offered = server.OfferInterfaces(a.interfaces)
@@ -278,7 +278,7 @@ func (a *array) openServer() error {
 		return err
 	}
 	objects := object.New(object.Config{
-		Breaker: a.srv.Breaker(),
+		Breaker: a.srv.Breaker(), Panicked: a.srv.Panicked,
 		Stopped: func(err error) {
 			select {
 			case a.failed <- err:

@@ -73,22 +73,27 @@ func (p *parcel) fill(src *odx.Source, log *slog.Logger) {
 
 // send tells what lies in [off, off+n). What cannot be read was not promised.
 func (a *answer) send(off, n int64) error {
+	defer a.settle()
 	err := a.walk(off, n)
 	if err == nil {
 		err = a.post()
 	}
+	for len(a.queue) > 0 && err == nil {
+		err = a.deliver()
+	}
+	return err
+}
+
+// settle waits for what is still being filled: the source is closed next. It runs after a panic too.
+func (a *answer) settle() {
 	for len(a.queue) > 0 {
-		if err == nil {
-			err = a.deliver()
-			continue
-		}
 		<-a.queue[0].done
 		a.drop()
 	}
 	if a.now != nil {
 		a.link.parcels.Put(a.now)
+		a.now = nil
 	}
-	return err
 }
 
 // walk makes records of [off, off+n).

@@ -241,11 +241,17 @@ func TestTakerFails(t *testing.T) {
 	}
 }
 
-// A panic where data is read ends the answer alone.
+// A panic where data is read, or looked for, ends the answer alone, or the connection. It is logged.
 func TestPanicOfASource(t *testing.T) {
+	for _, method := range []string{"ReadAt", "Allocated"} {
+		t.Run(method, func(t *testing.T) { panicOfASource(t, method) })
+	}
+}
+
+func panicOfASource(t *testing.T, where string) {
 	var broken atomic.Bool
 	a, b := newArrayIn(t, memvol.New(memvol.Options{Fault: func(method string) error {
-		if method == "ReadAt" && broken.CompareAndSwap(true, false) {
+		if method == where && broken.CompareAndSwap(true, false) {
 			panic("a disk on fire")
 		}
 		return nil
@@ -258,8 +264,12 @@ func TestPanicOfASource(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken.Store(true)
-	if got, _, err := collect(src, 0, src.Length); !errors.Is(err, odx.ErrUnreachable) {
+	// Where the connection ended the client tries again by itself.
+	if got, _, err := collect(src, 0, src.Length); !errors.Is(err, odx.ErrUnreachable) && (where == "ReadAt" || !bytes.Equal(got, want)) {
 		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	if broken.Load() {
+		t.Error("there was no panic")
 	}
 	if got, _, err := collect(src, 0, src.Length); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("after it: %d bytes, %v", len(got), err)

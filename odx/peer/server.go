@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -51,6 +53,7 @@ func (s *server) serve() {
 		}
 		go func() {
 			defer s.leave(socket)
+			defer s.link.recovered(socket)
 			s.connection(socket)
 		}()
 	}
@@ -155,6 +158,13 @@ func (s *server) failed(c *conn, name string, code uint32, why error) error {
 	s.link.metrics.refused.Inc()
 	s.link.log.Info("request of an array refused", "peer", name, "code", code, "error", why)
 	return end(c, relay.Record{Kind: relay.Failed, Count: code})
+}
+
+// recovered, deferred, turns a panic into the end of one connection.
+func (l *Link) recovered(from net.Conn) {
+	if p := recover(); p != nil {
+		l.log.Error("panic", "array", from.RemoteAddr(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	}
 }
 
 // brokenError is an error of the connection.

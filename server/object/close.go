@@ -219,7 +219,10 @@ func (o *Open) unmake() {
 		l.add(e.data.Close)
 	}
 	// What it may wake does not take File.mu before it runs on its own goroutine.
-	go l.run()
+	go func() {
+		defer o.file.vol.fs.recovered()
+		l.run()
+	}()
 }
 
 // evict closes a disconnected open that stands in another's way. Caller holds

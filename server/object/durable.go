@@ -103,6 +103,7 @@ func (o *Open) startScavenger() {
 	o.stopScavenger()
 	round := o.scavengeRound
 	o.scavenger = time.AfterFunc(o.durable.Timeout, func() {
+		defer o.file.vol.fs.recovered()
 		o.file.mu.Lock()
 		mine := o.away && o.scavengeRound == round
 		o.file.mu.Unlock()

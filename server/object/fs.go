@@ -22,6 +22,10 @@ type Config struct {
 	// Left is told of the path of an empty file or stream that was made for an open which
 	// failed, and could not be removed.
 	Left func(path string, err error)
+	// Panicked is told of a panic where an operation went on after a wait or a timer, for which no
+	// connection's goroutine answers; that operation ends. It is called on the goroutine that panicked. Without
+	// it the process ends.
+	Panicked func(any)
 }
 
 // FS is the object store of one server.
@@ -48,6 +52,16 @@ func New(cfg Config) *FS {
 		leases:  make(map[leaseID]*grant),
 		durable: make(map[dtyp.GUID]*Open),
 		apps:    make(map[dtyp.GUID][]*Open),
+	}
+}
+
+// recovered, deferred, is what Config.Panicked says.
+func (fs *FS) recovered() {
+	if fs.cfg.Panicked == nil {
+		return
+	}
+	if p := recover(); p != nil {
+		fs.cfg.Panicked(p)
 	}
 }
 

@@ -192,6 +192,7 @@ func (g *grant) startTimer() {
 	g.stopTimer()
 	f, round := g.stream.file, g.round
 	g.timer = time.AfterFunc(f.vol.fs.cfg.BreakTimeout, func() {
+		defer f.vol.fs.recovered()
 		var l later
 		f.mu.Lock()
 		if g.round == round {

@@ -504,3 +504,49 @@ func TestParentLease(t *testing.T) {
 		w.idle()
 	})
 }
+
+// TestPanicOfWhoWaited: an operation that panics where it goes on after a wait ends alone, with what else waited
+// for the same break.
+func TestPanicOfWhoWaited(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		var panics []any
+		w.fs.cfg.Panicked = func(p any) { panics = append(panics, p) }
+		one := w.create("f", leased("k1", "RWH"))
+		request := func() *CreateRequest {
+			return &CreateRequest{Token: administrator, Path: "f", DesiredAccess: fileAllAccess, ShareAccess: shareRead | shareWrite | shareDelete,
+				Disposition: dispOpen, Client: key("c2"), Tag: "f"}
+		}
+		var made []*Open
+		completed := func(res CreateResult, st ntstatus.Status) {
+			w.want("create", st, ntstatus.Success)
+			made = append(made, res.Open)
+		}
+		w.tree.Create(request(), completed)
+		w.tree.Create(request(), func(res CreateResult, st ntstatus.Status) {
+			completed(res, st)
+			panic("who waited")
+		})
+		w.tree.Create(request(), completed)
+		step, status := &retry{}, ntstatus.Pending
+		step.refuse = func() { status = ntstatus.Cancelled }
+		first := true
+		step.step = func(again func()) (func(), *waiter) {
+			if !first {
+				panic("a step")
+			}
+			first = false
+			one.file.mu.Lock()
+			defer one.file.mu.Unlock()
+			return nil, one.file.wait(again)
+		}
+		step.start()
+		w.fs.AcknowledgeLease(key("c1"), key("k1"), cacheRH)
+		synctest.Wait()
+		if len(made) != 3 || len(panics) != 2 || panics[0] != "who waited" || panics[1] != "a step" {
+			t.Errorf("%d opens, panics %q", len(made), panics)
+		}
+		w.want("whose step panicked", status, ntstatus.Cancelled)
+		w.close(append(made, one)...)
+		w.idle()
+	})
+}

@@ -44,11 +44,17 @@ func (f *File) wake(l *later) {
 	l.add(func() {
 		go func() {
 			for _, w := range ws {
-				w.file.release()
-				w.resume()
+				w.goOn()
 			}
 		}()
 	})
+}
+
+// goOn resumes the operation. A panic ends it alone.
+func (w *waiter) goOn() {
+	defer w.file.vol.fs.recovered()
+	w.file.release()
+	w.resume()
 }
 
 // abandon takes a waiter out of its queue; it reports false when it has been resumed.

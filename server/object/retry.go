@@ -35,8 +35,19 @@ func (r *retry) start() *Pending {
 	return &r.Pending
 }
 
-// again runs a further step after a break has ended.
-func (r *retry) again() { r.run() }
+// again runs a further step after a break has ended. One that panics is the last.
+func (r *retry) again() {
+	done := false
+	defer func() {
+		if !done && !r.over { // else it was the completion that panicked
+			r.over = true
+			r.mu.Unlock()
+			r.refuse()
+		}
+	}()
+	r.run()
+	done = true
+}
 
 // run does one step and reports whether it was the last.
 func (r *retry) run() bool {

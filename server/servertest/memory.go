@@ -36,7 +36,7 @@ func Memory(t testing.TB) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { srv.Close() })
-	objects := object.New(object.Config{Breaker: srv.Breaker()})
+	objects := object.New(object.Config{Breaker: srv.Breaker(), Panicked: srv.Panicked})
 	tree, status := objects.Mount(volume).Tree("", object.TreeOptions{})
 	if status != ntstatus.Success {
 		t.Fatal(status)

@@ -2,7 +2,9 @@ package shadow
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -169,7 +171,17 @@ func (a *Agent) unfinished() *Set {
 func (a *Agent) arm(d time.Duration) {
 	a.disarm()
 	epoch := a.epoch
-	a.stop = a.opt.Clock.After(d, func() { a.expire(epoch) })
+	a.stop = a.opt.Clock.After(d, func() {
+		defer a.recovered()
+		a.expire(epoch)
+	})
+}
+
+// recovered, deferred, logs a panic of a timer instead of ending the process.
+func (a *Agent) recovered() {
+	if p := recover(); p != nil {
+		a.opt.Log.Error("panic", "at", "a timer of shadow copies", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	}
 }
 
 func (a *Agent) disarm() {
@@ -240,6 +252,7 @@ func (a *Agent) reap() {
 		}
 	}
 	a.reaper = a.opt.Clock.After(max(a.opt.Timeouts.Keep/24, time.Minute), func() {
+		defer a.recovered()
 		a.turn <- struct{}{}
 		defer func() { <-a.turn }()
 		if !a.closed {

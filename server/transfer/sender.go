@@ -3,7 +3,9 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"runtime/debug"
 
 	"gabion/protocol/archive"
 	"gabion/store"
@@ -47,6 +49,11 @@ func newSender(ctx context.Context, w io.Writer, turn Turn) *sender {
 // write sends frames until the channel is closed or something fails. It ends with close.
 func (s *sender) write(w io.Writer) {
 	defer close(s.done)
+	defer func() {
+		if p := recover(); p != nil {
+			s.err = fmt.Errorf("panic: %v\n%s", p, debug.Stack()) // the request's goroutine tells of it
+		}
+	}()
 	for f := range s.full {
 		archive.Seal(f.b, f.t, f.seq)
 		if _, err := w.Write(f.b); err != nil {

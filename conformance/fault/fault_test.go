@@ -57,7 +57,8 @@ func TestHostsLoseNothing(t *testing.T) {
 	r.storm(kills, losses)
 	if r.bad() {
 		r.report() // nobody waits for disks that nobody has any more
-		close(r.over)
+		close(stop)
+		r.end()
 		return
 	}
 	r.settle()
@@ -77,8 +78,9 @@ func TestHostsLoseNothing(t *testing.T) {
 // A server that forgets to sync its log is found out.
 func TestRigFindsLostWrites(t *testing.T) {
 	r := start(t, "nosync=/log/")
-	defer close(r.over)
+	defer r.end()
 	stop := make(chan struct{})
+	defer close(stop) // or who has lost his disk asks for it for ever, beside the next test
 	r.work(stop)
 	for range 10 {
 		r.until(func() bool { return r.counts["writes"] >= 100 })

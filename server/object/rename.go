@@ -64,6 +64,7 @@ type move struct {
 	from     store.FileID // the source's directory
 	oldPath  string
 	replaced bool
+	displace displaced // what has the new name and stays open, with POSIX semantics
 }
 
 // run is [MS-FSA] 2.1.5.15.12 and 2.1.5.15.7 from the path on.
@@ -163,12 +164,41 @@ func (m *move) locked() (store.Pos, ntstatus.Status) {
 	if same, st := m.lookTarget(); same || st != ntstatus.Success || m.wait != nil {
 		return 0, st
 	}
+	defer m.displace.close()
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	var pos store.Pos
+	var st ntstatus.Status
 	if m.link {
-		return m.makeLink()
+		pos, st = m.makeLink()
+	} else {
+		pos, st = m.rename()
 	}
-	return m.rename()
+	f.mu.Unlock()
+	if st == ntstatus.Success {
+		m.displace.do()
+	}
+	return pos, st
+}
+
+// displaced is the name of a file that stays open without it.
+type displaced struct {
+	file *File // referenced; nil without one
+	link *Link
+}
+
+// do notes that the entry is gone, while the directory's entries are still locked.
+func (d *displaced) do() {
+	if d.file != nil {
+		d.file.mu.Lock()
+		d.link.unlinked = true
+		d.file.mu.Unlock()
+	}
+}
+
+func (d *displaced) close() {
+	if d.file != nil {
+		d.file.release()
+	}
 }
 
 // source checks the file that moves, and breaks what is kept of it.
@@ -335,8 +365,8 @@ func (m *move) vacate(t *File, posix bool) ntstatus.Status {
 	}
 	if st == ntstatus.Success && posix {
 		for _, l := range t.links {
-			if l.parent == m.to.node.ID() && m.target != nil && l.name == m.target.Name {
-				l.unlinked = true
+			if l.parent == m.to.node.ID() && m.target != nil && l.name == m.target.Name && !l.unlinked {
+				m.displace = displaced{t.ref(), l}
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"gabion/protocol/ntstatus"
 	"gabion/store"
+	"gabion/store/memvol"
 )
 
 type posOf = store.Pos
@@ -244,4 +245,50 @@ func TestHardLinks(t *testing.T) {
 	w.want("of a directory", w.statusOp(func(done doneFunc) *Pending { return d.Link("x", 0, done) }), ntstatus.FileIsADirectory)
 	w.close(o, g, d)
 	w.idle()
+}
+
+// TestFailedRenameOverOpenFile: a rename with POSIX semantics that the store refuses leaves the file that has the
+// name what it was: it is opened by it, and deleting it takes the name away.
+func TestFailedRenameOverOpenFile(t *testing.T) {
+	for _, link := range []bool{false, true} {
+		failing := false
+		w := newWorldOn(t, memvol.New(memvol.Options{Fault: func(method string) error {
+			if failing && (method == "Rename" || method == "Link") {
+				return store.ErrNoSpace
+			}
+			return nil
+		}}))
+		o, target := w.create("f"), w.create("target")
+		w.write(target, "target", 0)
+		over := func() ntstatus.Status {
+			if link {
+				return w.statusOp(func(done func(store.Pos, ntstatus.Status)) *Pending {
+					return o.Link("target", RenameReplaceIfExists|RenamePosixSemantics, done)
+				})
+			}
+			return w.rename(o, "target", RenameReplaceIfExists|RenamePosixSemantics)
+		}
+		failing = true
+		w.want("refused", over(), ntstatus.DiskFull)
+		failing = false
+		again := w.create("target", disposition(dispOpen))
+		w.want("marked for deletion", w.dispose(target, DispositionDelete), ntstatus.Success)
+		w.want("another open of it", w.try("target", disposition(dispOpen)).Status, ntstatus.DeletePending)
+		w.close(again, target)
+		if s := w.list(""); s != "f" {
+			t.Errorf("there is %q", s)
+		}
+		target = w.create("target")
+		w.write(target, "target", 0)
+		w.want("over it", over(), ntstatus.Success)
+		if s := w.read(target, 10, 0); s != "target" {
+			t.Errorf("what had the name reads %q", s)
+		}
+		w.want("marked for deletion", w.dispose(target, DispositionDelete), ntstatus.Success)
+		w.close(target, o)
+		if s, want := w.list(""), map[bool]string{false: "target", true: "f target"}[link]; s != want {
+			t.Errorf("there is %q, want %q", s, want)
+		}
+		w.idle()
+	}
 }

@@ -22,6 +22,12 @@ type array struct {
 
 func newArray(t *testing.T) *array {
 	t.Helper()
+	return newArrayWithin(t, server.Limits{})
+}
+
+// newArrayWithin is newArray with other limits.
+func newArrayWithin(t *testing.T, limits server.Limits) *array {
+	t.Helper()
 	volume := memvol.New(memvol.Options{})
 	users, err := auth.OpenUsers(volume, make([]byte, 32))
 	if err != nil {
@@ -34,7 +40,7 @@ func newArray(t *testing.T) *array {
 	}
 	srv, err := server.New(server.Config{
 		Name: "GABION", Auth: server.Accepting(auth.NewAcceptor(&auth.NTLM{Users: users, Name: "GABION"})),
-		Capabilities: server.DefaultCapabilities.With(server.CapPersistentHandles), TestMode: true,
+		Capabilities: server.DefaultCapabilities.With(server.CapPersistentHandles), TestMode: true, Limits: limits,
 	})
 	if err != nil {
 		t.Fatal(err)

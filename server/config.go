@@ -133,6 +133,8 @@ type Limits struct {
 	SessionsPerConn  int // sessions on one connection, also unfinished ones
 	TreesPerSession  int
 	OpensPerSession  int
+	LocksPerOpen     int // byte-range locks held and waited for
+	LocksPerSession  int // of all its opens
 	AsyncPerConn     int // requests waiting after an interim response
 	CreditsPerConn   int // message-id window, as Windows' default
 	UnauthCredits    int // window before a session is valid
@@ -158,6 +160,8 @@ func DefaultLimits(memory int64) Limits {
 		SessionsPerConn:  2048,
 		TreesPerSession:  4096,
 		OpensPerSession:  65536,
+		LocksPerOpen:     8192,
+		LocksPerSession:  65536,
 		AsyncPerConn:     512,
 		CreditsPerConn:   8192,
 		UnauthCredits:    32,
@@ -198,6 +202,8 @@ func (l Limits) withDefaults(memory int64) Limits {
 	number(&l.SessionsPerConn, d.SessionsPerConn)
 	number(&l.TreesPerSession, d.TreesPerSession)
 	number(&l.OpensPerSession, d.OpensPerSession)
+	number(&l.LocksPerOpen, d.LocksPerOpen)
+	number(&l.LocksPerSession, d.LocksPerSession)
 	number(&l.AsyncPerConn, d.AsyncPerConn)
 	number(&l.CreditsPerConn, d.CreditsPerConn)
 	number(&l.UnauthCredits, d.UnauthCredits)

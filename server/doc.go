@@ -60,8 +60,9 @@
 //	                         sessions on each, 32 credits, frames up to 68 KiB, 45 s from
 //	                         accept to a valid session
 //	after it                 2,048 sessions on a connection, 4,096 tree connects and 65,536
-//	                         opens of a session, 512 waiting requests and 8,192 credits of
-//	                         a connection, transfers up to 8 MiB
+//	                         opens of a session, 8,192 byte-range locks of an open and 65,536
+//	                         of a session (one more: STATUS_INSUFFICIENT_RESOURCES), 512 waiting
+//	                         requests and 8,192 credits of a connection, transfers up to 8 MiB
 //	time                     60 s for a frame to arrive and for a reply to be taken, 15 min
 //	                         without session or request, 35 s to acknowledge a break
 //	payload in flight        a quarter of the machine's memory

@@ -43,6 +43,8 @@ type file struct {
 	answered bool            // CREATE was answered: breaks may be sent; guarded by mu
 	held     []func()        // breaks that wait for that; guarded by mu
 	returned bool            // the open was there before that CREATE; guarded by mu
+	locks    int             // byte-range locks, see countLocks; guarded by mu
+	payer    *session        // whose count has them; guarded by mu
 	eaIndex  int             // Open.CurrentEaIndex, from 0; guarded by mu
 	last     object.Info     // what CLOSE returns; guarded by mu
 	closePos store.Pos       // guarded by mu
@@ -60,6 +62,7 @@ func (f *file) attach(o *open) {
 	f.mu.Lock()
 	f.returned = f.id != (smb2.FileID{}) || f.recovered
 	f.current, f.id, f.answered = o, o.id, false
+	f.pay(o.session)
 	f.persistent = o.id.Persistent
 	f.mu.Unlock()
 }
@@ -118,6 +121,7 @@ func (f *file) Close(why Reason) {
 	}
 	f.mu.Lock()
 	f.current = nil
+	f.pay(nil)
 	f.last, f.closePos, f.closed = info, pos, status
 	f.mu.Unlock()
 }
@@ -129,6 +133,7 @@ func (f *file) Detach(Reason) bool {
 		f.eligible = f.current.replayEligible.Load()
 	}
 	f.current, f.leaves, f.answered = nil, true, false
+	f.pay(nil)
 	f.mu.Unlock()
 	f.server.durables.add(f)
 	kept := f.obj.Disconnect()

@@ -41,6 +41,10 @@ func lock(r *request) {
 		r.unlock(&req, f)
 		return
 	}
+	if !f.countLocks(len(req.Locks)) {
+		r.lockFailed(f, req.LockSequence, ntstatus.InsufficientResources)
+		return
+	}
 	r.lock(&req, f)
 }
 
@@ -96,7 +100,7 @@ func (r *request) unlock(req *smb2.LockRequest, f *file) {
 	for _, l := range req.Locks {
 		status := ntstatus.InvalidParameter
 		if l.Flags == smb2.LockFlagUnlock {
-			status = f.obj.Unlock(l.Offset, l.Length)
+			status = f.unlock(l)
 		}
 		if status != ntstatus.Success {
 			f.record()
@@ -115,7 +119,7 @@ func (r *request) locked(sequence uint32, f *file, taken ...smb2.LockElement) {
 	if err != nil {
 		f.obj.LockEnd(sequence, false)
 		for _, l := range taken {
-			f.obj.Unlock(l.Offset, l.Length)
+			f.unlock(l)
 		}
 		r.fail(ntstatus.InsufficientResources)
 		return
@@ -129,7 +133,16 @@ func (r *request) lockDone(f *file, pos store.Pos) {
 	r.durably(f.obj.Tree(), pos, ntstatus.Success, resp.AppendTo(r.reserve(smallBody)))
 }
 
-// lock is 3.3.5.14.2.
+// unlock gives one lock back.
+func (f *file) unlock(l smb2.LockElement) ntstatus.Status {
+	status := f.obj.Unlock(l.Offset, l.Length)
+	if status == ntstatus.Success {
+		f.uncountLocks(1)
+	}
+	return status
+}
+
+// lock is 3.3.5.14.2. The places of all locks have been taken.
 func (r *request) lock(req *smb2.LockRequest, f *file) {
 	if len(req.Locks) == 1 {
 		r.lockOne(req, f)
@@ -137,6 +150,7 @@ func (r *request) lock(req *smb2.LockRequest, f *file) {
 	}
 	for _, l := range req.Locks {
 		if l.Flags&smb2.LockFlagFailImmediately == 0 {
+			f.uncountLocks(len(req.Locks))
 			r.lockFailed(f, req.LockSequence, ntstatus.InvalidParameter)
 			return
 		}
@@ -151,8 +165,9 @@ func (r *request) lock(req *smb2.LockRequest, f *file) {
 		}
 		// "MUST unlock any ranges locked as part of processing the previous entries"
 		for _, undo := range req.Locks[:i] {
-			f.obj.Unlock(undo.Offset, undo.Length)
+			f.unlock(undo)
 		}
+		f.uncountLocks(len(req.Locks) - i)
 		r.lockFailed(f, req.LockSequence, status)
 		return
 	}
@@ -163,12 +178,14 @@ func (r *request) lock(req *smb2.LockRequest, f *file) {
 func (r *request) lockOne(req *smb2.LockRequest, f *file) {
 	l, sequence := req.Locks[0], req.LockSequence
 	if status := validLockFlags(l.Flags); status != ntstatus.Success {
+		f.uncountLocks(1)
 		r.lockFailed(f, sequence, status)
 		return
 	}
 	var w waiting
 	w.on(r, f.obj.Lock(rangeOf(l), l.Flags&smb2.LockFlagFailImmediately == 0, func(status ntstatus.Status) {
 		if status != ntstatus.Success {
+			f.uncountLocks(1)
 			r.lockFailed(f, sequence, w.reason(status))
 			return
 		}

@@ -232,6 +232,7 @@ func (s *Server) recoverOpen(vol store.Volume, key string, value []byte) error {
 		return status
 	}
 	f.obj = o
+	f.locks = o.LockCount()
 	o.SetTag(f)
 	if rec.Disk != nil {
 		if status := f.recoverDisk(rec.Disk); status != ntstatus.Success {

@@ -41,6 +41,7 @@ type session struct {
 	state     atomic.Uint32 // sessionState; changes under mu
 	lastUsed  atomic.Int64  // Session.IdleTime, Unix nanoseconds
 	expires   atomic.Int64  // Session.ExpirationTime, Unix nanoseconds; 0 is never
+	locks     atomic.Int64  // byte-range locks of its opens, see countLocks
 	replays   replayLog
 	sequences sequenceLog
 	identity  atomic.Pointer[Identity]

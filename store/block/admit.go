@@ -207,7 +207,7 @@ func (v *Volume) trim() error {
 	if _, free := v.log.Counts(); free <= keep {
 		h.trimmed = time.Time{}
 	} else if !v.opt.Manual {
-		time.AfterFunc(trimEvery, h.poke)
+		h.pokeIn(alarmTrim, trimEvery)
 	}
 	return nil
 }

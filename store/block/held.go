@@ -22,7 +22,6 @@ type heldPass struct {
 	cursor  []byte
 	sum     int64
 	dead    []store.FileID
-	alarm   *time.Timer
 }
 
 // heldLate says that a pass must have its steps although there is other work. Caller holds
@@ -40,13 +39,8 @@ func (v *Volume) measureHeld() (bool, error) {
 			return false, nil
 		}
 		if wait := v.opt.held - now.Sub(p.began); !v.opt.Manual && wait > 0 {
-			if p.alarm == nil {
-				p.alarm = time.AfterFunc(wait, v.work.poke)
-			}
+			v.work.pokeIn(alarmHeld, wait)
 			return false, nil
-		}
-		if p.alarm != nil {
-			p.alarm.Stop()
 		}
 		*p = heldPass{running: true, pos: uint64(pos), began: now, cursor: []byte{kMarker}}
 	}

@@ -29,6 +29,47 @@ type house struct {
 	kick chan struct{}
 	quit chan struct{}
 	done chan struct{}
+
+	alarms [numAlarms]alarm
+}
+
+// alarm pokes the house later. It ends with the house.
+type alarm struct {
+	mu    sync.Mutex
+	timer *time.Timer // nil before the first use; guarded by mu
+	over  bool        // guarded by mu
+}
+
+// What the house is poked for later: each reason has its own time.
+const (
+	alarmCalm = iota // clones are no longer being made
+	alarmTrim        // slots have been free for long enough
+	alarmHeld        // what snapshots hold is to be added up
+	numAlarms
+)
+
+// pokeIn is poke after d. It replaces what was set before for the same reason.
+func (h *house) pokeIn(reason int, d time.Duration) {
+	a := &h.alarms[reason]
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.over:
+	case a.timer == nil:
+		a.timer = time.AfterFunc(d, h.poke)
+	default:
+		a.timer.Reset(d)
+	}
+}
+
+// end stops the alarm for good.
+func (a *alarm) end() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.over = true
+	if a.timer != nil {
+		a.timer.Stop()
+	}
 }
 
 // orphan is a file, or one stream of a file, that has no name and is not open.
@@ -149,11 +190,9 @@ func (h *house) rest(worked time.Duration) {
 
 func (h *house) stop() {
 	close(h.quit)
-	h.step.Lock()
-	if a := h.v.held.alarm; a != nil {
-		a.Stop()
+	for i := range h.alarms {
+		h.alarms[i].end()
 	}
-	h.step.Unlock()
 	if h.done != nil {
 		<-h.done
 	}
@@ -234,7 +273,7 @@ func (v *Volume) copying() bool {
 	if v.opt.Manual || v.pressed() || since > int64(calm) || v.pendings.count.Load() > most {
 		return false
 	}
-	time.AfterFunc(calm, v.work.poke)
+	v.work.pokeIn(alarmCalm, calm)
 	return true
 }
 

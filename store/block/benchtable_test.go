@@ -65,6 +65,7 @@ var benchSubjects = []struct {
 	{"clone4k", func(b *bench) { b.clones(4 << 10) }},
 	{"open", (*bench).open},
 	{"memory", (*bench).memory},
+	{"rebuild", (*bench).rebuild},
 }
 
 // bench measures one subject.

@@ -82,9 +82,9 @@ func (v *Volume) Check(how CheckOptions) (Summary, error) {
 	if err := v.check(); err != nil {
 		return Summary{}, err
 	}
-	c := &checker{v: v, how: how, paths: map[store.FileID]string{}}
+	c := &checker{v: v, how: how}
 	c.take()
-	defer c.snap.Close()
+	defer c.drop()
 	if err := c.tables(); err != nil {
 		return c.sum, err
 	}
@@ -102,7 +102,7 @@ func (c *checker) take() {
 	v := c.v
 	v.epoch.Lock()
 	defer v.epoch.Unlock()
-	c.snap = v.index.NewSnapshot()
+	c.hold(v.index.NewSnapshot())
 	v.space.mu.RLock()
 	defer v.space.mu.RUnlock()
 	c.total = v.space.live
@@ -120,194 +120,22 @@ type checker struct {
 	sum   Summary
 	total int64
 	segs  map[uint64]bool
-	paths map[store.FileID]string // of live files
-	bad   []keyRange              // of damaged tables of the index
-	pacer func(n int) error       // of a scrubber, ahead of reading n bytes
-	owes  int                     // bytes of keys and values that were read since it was asked
+	looks lookups
+	known streamKnown
+	bad   []keyRange        // of damaged tables of the index
+	pacer func(n int) error // of a scrubber, ahead of reading n bytes
+	owes  int               // bytes of keys and values that were read since it was asked
 
-	records, kept int // that tree may keep, 0: all; and keeps
-	regions       int // that a window may hold; 0: as many as there are between countWindow changed ones
-
-	sizes map[streamRef]int64
-	names map[streamRef]string
+	regions int // that a window may hold; 0: as many as there are between countWindow changed ones
 }
 
 func (c *checker) found(p Problem) {
 	c.sum.Problems++
-	if p.Path == "" && p.File != 0 {
-		p.Path = c.paths[p.File]
+	if p.Path == "" && p.File != 0 && c.pacer == nil { // a scrubber asks for the path it has now
+		p.Path = c.path(p.File)
 	}
 	if c.how.Found != nil {
 		c.how.Found(p)
-	}
-}
-
-// scanLive walks the newest versions that are not tombstones.
-func (c *checker) scanLive(prefix byte, fn func(body, value []byte) error) error {
-	var last []byte
-	return c.scan(prefix, func(key, value []byte) error {
-		if len(key) < 9 {
-			c.found(Problem{What: fmt.Sprintf("index: malformed key %x", key)})
-			return nil
-		}
-		body, _ := versionOf(key)
-		if string(body) == string(last) {
-			return nil
-		}
-		last = append(last[:0], body...)
-		if len(value) == 0 {
-			return nil
-		}
-		if c.kept++; c.records > 0 && c.kept > c.records {
-			return errLarge
-		}
-		return fn(body, value)
-	})
-}
-
-// errLarge: there is more to compare than the checker may keep.
-var errLarge = errors.New("too much to compare")
-
-// name is an entry or a link, as both sides should agree on it.
-type name struct {
-	dir store.FileID
-	up  string
-}
-
-// tree checks inodes, entries and links against each other.
-func (c *checker) tree() error {
-	c.kept = 0
-	inodes := map[store.FileID]*attrs{}
-	c.sizes, c.names = map[streamRef]int64{}, map[streamRef]string{}
-	err := c.scanLive(kInode, func(body, value []byte) error {
-		id, no := store.FileID(be.Uint64(body[1:])), be.Uint32(body[9:])
-		a := new(attrs)
-		if err := a.decode(value); err != nil {
-			c.found(Problem{File: id, What: "inode: " + err.Error()})
-			return nil
-		}
-		if no == 0 {
-			inodes[id] = a
-			c.sum.Files++
-			c.sizes[streamRef{id, a.data}] = a.size
-		} else {
-			c.sizes[streamRef{id, no}] = a.size
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	// A removed file may still have records of its streams, as they were named when some
-	// snapshot saw them last.
-	maps.DeleteFunc(c.sizes, func(ref streamRef, _ int64) bool { return inodes[ref.file] == nil })
-	for id, a := range inodes {
-		c.sizes[streamRef{id, a.data}] = a.size // a stream that became the unnamed one
-	}
-	entries := map[name]entry{}
-	err = c.scanLive(kName, func(body, value []byte) error {
-		var e entry
-		if err := e.decode(value); err != nil {
-			c.found(Problem{File: store.FileID(be.Uint64(body[1:])), What: "directory entry: " + err.Error()})
-			return nil
-		}
-		n := name{store.FileID(be.Uint64(body[1:])), string(body[9 : len(body)-1])}
-		entries[n] = e
-		c.sum.Entries++
-		if c.v.up(e.name) != n.up {
-			c.found(Problem{File: n.dir, What: fmt.Sprintf("entry %q is filed as %q", e.name, n.up)})
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	links := map[store.FileID]map[name]bool{}
-	err = c.scanLive(kLink, func(body, value []byte) error {
-		id := store.FileID(be.Uint64(body[1:]))
-		if links[id] == nil {
-			links[id] = map[name]bool{}
-		}
-		links[id][name{store.FileID(be.Uint64(body[9:])), string(body[17 : len(body)-1])}] = true
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	c.findPaths(entries)
-	err = c.scanLive(kStream, func(body, value []byte) error {
-		id := store.FileID(be.Uint64(body[1:]))
-		var e streamEntry
-		if err := e.decode(value); err != nil {
-			c.found(Problem{File: id, What: "stream entry: " + err.Error()})
-			return nil
-		}
-		ref := streamRef{id, e.no}
-		c.names[ref] = e.name
-		if _, ok := c.sizes[ref]; !ok && inodes[id] != nil {
-			c.found(Problem{File: id, Stream: e.name, What: "stream without sizes"})
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	c.compare(inodes, entries, links)
-	c.sum.Snapshots = int64(len(*c.v.snaps.live.Load()))
-	return nil
-}
-
-// findPaths gives every file a path below the root, as far as entries lead to it.
-func (c *checker) findPaths(entries map[name]entry) {
-	children := map[store.FileID][]entry{}
-	for n, e := range entries {
-		children[n.dir] = append(children[n.dir], e)
-	}
-	c.paths[store.RootID] = `\`
-	for queue := []store.FileID{store.RootID}; len(queue) > 0; queue = queue[1:] {
-		base := strings.TrimSuffix(c.paths[queue[0]], `\`)
-		for _, e := range children[queue[0]] {
-			if _, seen := c.paths[e.id]; !seen {
-				c.paths[e.id] = base + `\` + e.name
-				queue = append(queue, e.id)
-			}
-		}
-	}
-}
-
-func (c *checker) compare(inodes map[store.FileID]*attrs, entries map[name]entry, links map[store.FileID]map[name]bool) {
-	for n, e := range entries {
-		a := inodes[e.id]
-		switch {
-		case inodes[n.dir] == nil || !inodes[n.dir].dir:
-			c.found(Problem{File: n.dir, What: fmt.Sprintf("entry %q in what is no directory", e.name)})
-		case a == nil:
-			c.found(Problem{File: e.id, What: fmt.Sprintf("entry %q of directory %d names a file that is not there", e.name, n.dir)})
-		case !links[e.id][n]:
-			c.found(Problem{File: e.id, What: fmt.Sprintf("does not know its name %q in directory %d", e.name, n.dir)})
-		}
-	}
-	for id, a := range inodes {
-		if id == store.RootID {
-			continue
-		}
-		for n := range links[id] {
-			if entries[n].id != id {
-				c.found(Problem{File: id, What: fmt.Sprintf("its name %q in directory %d leads elsewhere", n.up, n.dir)})
-			}
-		}
-		if int(a.links) != len(links[id]) {
-			c.found(Problem{File: id, What: fmt.Sprintf("counts %d names, has %d", a.links, len(links[id]))})
-		}
-		if a.dir && len(links[id]) > 1 {
-			c.found(Problem{File: id, What: "directory with several names"})
-		}
-		if a.links == 0 {
-			continue // being removed
-		}
-		if c.paths[id] == "" {
-			c.found(Problem{File: id, What: "cannot be reached from the root"})
-		}
 	}
 }
 

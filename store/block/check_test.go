@@ -1,7 +1,11 @@
 package block
 
 import (
+	"slices"
+	"strings"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"gabion/store"
 )
@@ -43,4 +47,91 @@ func TestCheckOfRemovedFileInSnapshot(t *testing.T) {
 	if err := verify(v); err != nil {
 		t.Error(err)
 	}
+}
+
+// Each way that records of the tree can disagree is found, by a check and by a scrubber that compares them
+// one by one; a tree without damage has none.
+func TestCheckOfTree(t *testing.T) {
+	const dir, file, named = "dir", "file", "stream"
+	type ids struct{ dir, file store.FileID }
+	for _, c := range []struct {
+		what   string // that is found; "" for no damage
+		damage func(v *Volume, at ids) (key, value []byte)
+	}{
+		{"", nil},
+		{"leads elsewhere", func(v *Volume, at ids) ([]byte, []byte) { return nameKey(nil, at.dir, v.up(file)), nil }},
+		{"counts 1 names, has 0", func(v *Volume, at ids) ([]byte, []byte) { return linkKey(nil, at.file, at.dir, v.up(file)), nil }},
+		{"does not know its name", func(v *Volume, at ids) ([]byte, []byte) { return linkKey(nil, at.file, at.dir, v.up(file)), nil }},
+		{"cannot be reached from the root", func(v *Volume, at ids) ([]byte, []byte) {
+			e := entry{name: dir, id: at.file}
+			return nameKey(nil, store.RootID, v.up(dir)), e.encode(nil)
+		}},
+		{"names a file that is not there", func(v *Volume, at ids) ([]byte, []byte) {
+			return inodeKey(nil, at.file, 0), nil
+		}},
+		{"in what is no directory", func(v *Volume, at ids) ([]byte, []byte) {
+			e := entry{name: file, id: at.file}
+			return nameKey(nil, at.file, v.up(file)), e.encode(nil)
+		}},
+		{"is filed as", func(v *Volume, at ids) ([]byte, []byte) {
+			e := entry{name: "another", id: at.file}
+			return nameKey(nil, at.dir, v.up(file)), e.encode(nil)
+		}},
+		{"directory with several names", func(v *Volume, at ids) ([]byte, []byte) {
+			return linkKey(nil, at.dir, store.RootID, v.up("second")), fieldBytes(nil, fName, "second")
+		}},
+		{"stream without sizes", func(v *Volume, at ids) ([]byte, []byte) { return inodeKey(nil, at.file, 2), nil }},
+		{"inode: ", func(v *Volume, at ids) ([]byte, []byte) { return inodeKey(nil, at.file, 0), []byte{fName, 0xff} }},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			v, root := manual(t)
+			d, _, err := v.Create(root, dir, store.Init{Dir: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, _, err := v.Create(d, file, store.Init{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, _, err := n.CreateStream(named)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := ids{d.ID(), n.ID()}
+			s.Close()
+			n.Close()
+			d.Close()
+			if c.damage != nil {
+				key, value := c.damage(v, at)
+				if err := v.index.Set(versioned(v, key), value, pebble.NoSync); err != nil {
+					t.Fatal(err)
+				}
+			}
+			has := func(by string, list []Problem) {
+				t.Helper()
+				if (c.what == "") != (len(list) == 0) || c.what != "" && !slices.ContainsFunc(list, func(p Problem) bool { return strings.Contains(p.What, c.what) }) {
+					t.Errorf("%s found %v", by, list)
+				}
+			}
+			var list []Problem
+			if _, err := v.Check(CheckOptions{Found: func(p Problem) { list = append(list, p) }}); err != nil {
+				t.Fatal(err)
+			}
+			has("a check", list)
+			v.scrub.limits.records = 1
+			if err := v.scrub.pass(); err != nil {
+				t.Fatal(err)
+			}
+			has("a scrub", v.ScrubStatus().Found)
+		})
+	}
+}
+
+// versioned is a key under the version that it has, 0 when there is none.
+func versioned(v *Volume, body []byte) []byte {
+	f, err := v.find(body, newest)
+	if err != nil || !f.ok {
+		return at(body, 0)
+	}
+	return at(body, f.version)
 }

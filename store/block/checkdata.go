@@ -44,8 +44,12 @@ func (w *chunkWalk) visit(key, value []byte) error {
 
 // bounds checks that a live chunk holds nothing behind the stream's size.
 func (c *checker) bounds(id chunkID, m *chunkMap) {
-	size, ok := c.sizes[streamRef{id.file, id.stream}]
-	if !ok || len(m.pieces) == 0 || c.v.pendings.lookup(streamRef{id.file, id.stream}, id.chunk, newest) != nil {
+	if c.pacer != nil || len(m.pieces) == 0 {
+		return // pending clones are those of now
+	}
+	k := c.stream(streamRef{id.file, id.stream})
+	size := k.size
+	if !k.ok || c.v.pendings.lookup(streamRef{id.file, id.stream}, id.chunk, newest) != nil {
 		return
 	}
 	p := &m.pieces[len(m.pieces)-1]
@@ -56,7 +60,7 @@ func (c *checker) bounds(id chunkID, m *chunkMap) {
 
 func (c *checker) damage(id chunkID, block, n uint8, err error) {
 	c.found(Problem{
-		File: id.file, Stream: c.names[streamRef{id.file, id.stream}], What: err.Error(),
+		File: id.file, Stream: c.stream(streamRef{id.file, id.stream}).name, What: err.Error(),
 		Range: store.Range{Off: int64(id.chunk)*chunkSize + int64(block)*blockSize, Len: int64(n) * blockSize},
 	})
 }

@@ -13,11 +13,11 @@ import (
 
 // The scrubber does what a check does, again and again and slowly: it reads all that lives, so
 // that rot is known while there still is another copy of the data somewhere. A state of the index that
-// is held keeps compactions from letting old keys go, so chunk maps are looked at some at a time, each
-// time as they are then. What must agree with each other is compared in one state, all of the tree and
-// the reference counts by windows, and is damaged only if it is so twice. Both take memory or
-// readings of all chunk maps in proportion to the volume, so a pass leaves them to a check of the stopped
-// volume where there is more than scrubLimits allows.
+// is held keeps compactions from letting old keys go, so chunk maps, and the records of the tree, are looked
+// at some at a time, each time as they are then. What must agree with each other is compared in one
+// state, and is damaged only if it is so twice. Reference counts are compared by windows, each of
+// which reads all chunk maps, so a pass leaves them to a check of the stopped volume where there is
+// more than scrubLimits allows.
 
 // ScrubOptions of a volume.
 type ScrubOptions struct {
@@ -88,14 +88,13 @@ type scrubber struct {
 
 // scrubLimits bounds what a pass compares.
 type scrubLimits struct {
-	records int // of the tree, which are kept meanwhile: inodes, streams, names and links
+	records int // of the tree (inodes, streams, names and links) that are compared in one state
 	window  int // regions whose references are counted at once, 8 KiB for each
 	regions int // of all segments: each window reads all chunk maps
 }
 
-// defaultLimits are some 90 MB for the tree of some 80,000 files, 21 MB for a window, and 64 windows for
-// 128 GiB of segments.
-var defaultLimits = scrubLimits{records: 1 << 18, window: countWindow / 8, regions: 1 << 17}
+// defaultLimits are 21 MB for a window, and 64 windows for 128 GiB of segments.
+var defaultLimits = scrubLimits{records: 1 << 12, window: countWindow / 8, regions: 1 << 17}
 
 // scrubFound is a problem and the pass that found it last.
 type scrubFound struct {
@@ -266,7 +265,7 @@ func (s *scrubber) begin(due bool) *scrubPass {
 	s.cancel, s.count = make(chan struct{}), 0
 	s.begun++
 	p := &scrubPass{s: s, number: s.begun, cancel: s.cancel}
-	p.c = checker{v: v, paths: map[store.FileID]string{}, pacer: p.pace, records: s.limits.records, regions: s.limits.window}
+	p.c = checker{v: v, pacer: p.pace, regions: s.limits.window}
 	return p
 }
 
@@ -324,7 +323,7 @@ type scrubPass struct {
 func (p *scrubPass) all() error {
 	p.c.how.Found = p.found
 	p.c.how.Progress = p.progress
-	for _, step := range []func() error{p.c.tables, p.twice(p.tree), p.chunks, p.counts} {
+	for _, step := range []func() error{p.c.tables, p.tree, p.chunks, p.counts} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -432,19 +431,31 @@ func (p *scrubPass) twice(step func() error) func() error {
 	}
 }
 
-// tree is checker.tree in the present state. What it learnt of names is dropped: files come
-// and go while the data is read.
+// tree is checker.tree by slices, each in a state of its own.
 func (p *scrubPass) tree() error {
 	c := &p.c
-	c.take()
-	defer c.snap.Close()
-	defer func() { c.sizes, c.names, c.paths = nil, nil, map[store.FileID]string{} }()
-	err := c.tree()
-	if errors.Is(err, errLarge) {
-		p.leave("the directory tree")
-		return nil
+	for from := []byte{treeKinds[0]}; from != nil; {
+		var to []byte
+		again := false
+		err := p.twice(func() (err error) {
+			c.hold(p.s.v.index.NewSnapshot())
+			defer c.drop()
+			if !again {
+				again = true
+				to, err = c.treeSlice(from, nil, p.s.limits.records)
+				return err
+			}
+			for at := from; err == nil && at != nil && (to == nil || bytes.Compare(at, to) < 0); {
+				at, err = c.treeSlice(at, to, 0)
+			}
+			return err
+		})()
+		if err != nil {
+			return err
+		}
+		from = to
 	}
-	return err
+	return nil
 }
 
 var errBatch = errors.New("enough for one state")
@@ -463,17 +474,14 @@ func (p *scrubPass) chunks() error {
 // someChunks looks at the chunks from a key on and returns where to go on.
 func (p *scrubPass) someChunks(from []byte) (next []byte, err error) {
 	c := &p.c
-	c.snap = p.s.v.index.NewSnapshot()
-	defer func() { c.snap.Close() }()
+	c.hold(p.s.v.index.NewSnapshot())
+	defer c.drop()
 	walk, n := chunkWalk{c: c}, 0
 	var rest []byte
 	next, err = c.scanFrom(from, []byte{kChunk + 1}, func(key, value []byte) error {
 		if n++; n > scrubBatch && !bytes.HasPrefix(key, walk.body) {
 			rest = slices.Clone(key)
 			return errBatch
-		}
-		if len(key) == 25 {
-			c.names = p.s.v.streamNames(streamRef{store.FileID(be.Uint64(key[1:])), be.Uint32(key[9:])}, c.names)
 		}
 		return walk.visit(key, value)
 	})
@@ -502,7 +510,7 @@ func (p *scrubPass) counts() error {
 		err := p.twice(func() error {
 			c := &p.c
 			c.take()
-			defer c.snap.Close()
+			defer c.drop()
 			w, err := c.window(from)
 			if err == nil {
 				w.report(c)
@@ -536,23 +544,4 @@ func (v *Volume) pathOf(id store.FileID) string {
 		return `\`
 	}
 	return path
-}
-
-// streamNames makes names tell the name of a stream, and of no other file's.
-func (v *Volume) streamNames(ref streamRef, names map[streamRef]string) map[streamRef]string {
-	if _, known := names[ref]; known {
-		return names
-	}
-	names = map[streamRef]string{ref: ""}
-	err := v.scan(key64(nil, kStream, uint64(ref.file)), nil, func(_, value []byte) (bool, error) {
-		var e streamEntry
-		if len(value) > 0 && e.decode(value) == nil && e.no == ref.no {
-			names[ref] = e.name
-		}
-		return true, nil
-	})
-	if err != nil {
-		names[ref] = ""
-	}
-	return names
 }

@@ -37,9 +37,9 @@ func (v *Volume) Usage() (Usage, error) {
 	if err := v.check(); err != nil {
 		return Usage{}, err
 	}
-	c := &checker{v: v, how: CheckOptions{SkipData: true}, paths: map[store.FileID]string{}}
+	c := &checker{v: v, how: CheckOptions{SkipData: true}}
 	v.epoch.Lock()
-	c.snap = v.index.NewSnapshot()
+	c.hold(v.index.NewSnapshot())
 	c.segs = map[uint64]bool{}
 	v.space.mu.RLock()
 	for seq := range v.space.segs {
@@ -49,7 +49,7 @@ func (v *Volume) Usage() (Usage, error) {
 	u := &usage{checker: c, out: Usage{Files: map[store.FileID]FileUsage{}}, unique: map[uint64]int64{}, living: *v.snaps.live.Load()}
 	all := v.snaps.list()
 	v.epoch.Unlock()
-	defer c.snap.Close()
+	defer c.drop()
 	var from regionID
 	for more := true; more; {
 		w := &window{from: from, counts: map[regionID]*region{}, refs: map[regionID]*sectors{}}

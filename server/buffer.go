@@ -1,6 +1,10 @@
 package server
 
-import "sync"
+import (
+	"sync"
+
+	"gabion/store"
+)
 
 // Every outgoing message is built behind this much room, so that it can be sealed
 // and framed where it lies: a transport header, then a transform header.
@@ -35,9 +39,22 @@ type buffer struct {
 	mem    []byte
 	data   []byte // the part that is the message
 	class  int
-	next   *buffer // in a chain's replies, then in the outgoing queue
-	charge int     // credits to be given back when the message has left
-	signer signer  // signs the message when its chain is complete
+	next   *buffer    // in a chain's replies, then in the outgoing queue
+	charge int        // credits to be given back when the message has left
+	signer signer     // signs the message when its chain is complete
+	loan   store.Loan // that data is in the store's memory
+}
+
+// piece is the class of a buffer without memory of its own.
+const piece = -2
+
+var pieces = sync.Pool{New: func() any { return &buffer{class: piece} }}
+
+// newPiece returns a buffer for a part of a message that lies elsewhere.
+func newPiece(data []byte, loan store.Loan) *buffer {
+	b := pieces.Get().(*buffer)
+	b.data, b.loan = data, loan
+	return b
 }
 
 // newBuffer returns a buffer with at least n bytes of memory.
@@ -56,8 +73,14 @@ func newBuffer(n int) *buffer {
 
 // release returns b to its pool. The caller must not use it any more.
 func (b *buffer) release() {
-	b.data, b.next, b.charge, b.signer = nil, nil, 0, nil
-	if b.class >= 0 {
+	if b.loan != nil {
+		b.loan.Release()
+	}
+	b.data, b.next, b.charge, b.signer, b.loan = nil, nil, 0, nil, nil
+	switch {
+	case b.class >= 0:
 		pools[b.class].Put(b)
+	case b.class == piece:
+		pieces.Put(b)
 	}
 }

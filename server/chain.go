@@ -7,6 +7,7 @@ import (
 
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
+	"gabion/store"
 )
 
 // chain is what one frame of a client asks for: the messages of a compound, or a
@@ -32,8 +33,10 @@ type chain struct {
 	createFailed ntstatus.Status // of the CREATE whose FileId is missing
 	poisoned     bool            // no message to inherit from, or one without session or tree
 
-	first, tail *buffer // finished replies, in order
+	first, tail *buffer     // finished replies, in order
+	parts       store.Parts // what follows the only one, a READ's, in its message
 	hooks       []hook
+	vec         [][]byte // used by takeParts
 
 	req request
 }
@@ -92,8 +95,7 @@ func (ch *chain) free() {
 		ch.frame = nil
 		return
 	}
-	hooks := ch.hooks[:0]
-	*ch = chain{hooks: hooks}
+	*ch = chain{hooks: ch.hooks[:0], parts: ch.parts, vec: ch.vec}
 	chains.Put(ch)
 }
 
@@ -237,6 +239,9 @@ func (ch *chain) take() *buffer {
 	if first == nil {
 		return nil
 	}
+	if len(ch.parts.List) > 0 {
+		return ch.takeParts(first)
+	}
 	size := 0
 	for b := first; b != nil; b = b.next {
 		h := smb2.Header(b.data)
@@ -331,5 +336,6 @@ func (ch *chain) abandon() {
 // drop releases the finished replies, which will not be sent.
 func (ch *chain) drop() {
 	ch.conn.out.drop(ch.first)
+	ch.parts.Release()
 	ch.first, ch.tail = nil, nil
 }

@@ -13,6 +13,8 @@ import (
 type signer interface {
 	Sign(msg []byte)
 	Verify(msg []byte) bool
+	// SignPieces is Sign for a message that lies in pieces; false if it must be in one.
+	SignPieces(pieces [][]byte) bool
 }
 
 var scratches = sync.Pool{New: func() any { return new(smbcrypto.Scratch) }}

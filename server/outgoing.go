@@ -60,7 +60,11 @@ func (o *outgoing) add(first *buffer) { o.enqueue(first, false) }
 
 // addNow is add by a goroutine that has time to write a large message.
 func (o *outgoing) addNow(first *buffer) {
-	if len(first.data) < large {
+	size := 0
+	for b := first; b != nil; b = b.next {
+		size += len(b.data)
+	}
+	if size < large {
 		o.add(first)
 	} else if _, ok := o.enqueue(first, true); ok {
 		o.push()

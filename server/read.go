@@ -42,17 +42,38 @@ func readPaced(r *request) {
 	at := smb2.ReadResponseFixed + r.conn.readPadding()
 	body := r.reserve(at + int(req.Length))
 	body = body[:at+int(req.Length)]
-	n, status := f.obj.Read(body[at:], int64(req.Offset))
+	n, status := r.readInto(f, body[at:], int64(req.Offset))
 	switch {
 	case status != ntstatus.Success:
 		r.fail(status)
 	case uint32(n) < req.MinimumCount:
+		r.chain.parts.Release()
 		r.fail(ntstatus.EndOfFile)
 	default:
 		smb2.PutReadResponse(body, uint32(n), 0, 0)
 		body[2] = byte(smb2Header + at)
+		if len(r.chain.parts.List) > 0 {
+			n = 0 // they follow
+		}
 		r.finish(ntstatus.Success, body[:at+n])
 	}
+}
+
+// leastLent is how much a read must ask for to be answered in pieces.
+const leastLent = 32 << 10
+
+// readInto reads into p. The reply to a large read that is no part of a compound may be put together of
+// pieces that the store has in memory: then they are the chain's parts.
+func (r *request) readInto(f *file, p []byte, off int64) (int, ntstatus.Status) {
+	ch := r.chain
+	if len(p) < leastLent || !r.last || ch.first != nil {
+		return f.obj.Read(p, off)
+	}
+	n, status := f.obj.ReadParts(p, off, &ch.parts)
+	if list := ch.parts.List; len(list) == 1 && list[0].Loan == nil && &list[0].Data[0] == &p[0] {
+		ch.parts.Release() // all of it is in p
+	}
+	return n, status
 }
 
 // validateRead is the part of 3.3.5.12 that comes before the object store.

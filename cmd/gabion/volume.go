@@ -18,7 +18,7 @@ const secretKeyFile = "secret.key"
 
 // openVolume opens the data directory, or makes a volume of an empty one.
 func (a *array) openVolume() error {
-	opt := block.Options{Dir: filepath.Join(a.Data, "volume"), Capacity: a.capacity, Scrub: a.scrub, Logger: a.log}
+	opt := block.Options{Dir: filepath.Join(a.Data, "volume"), Capacity: a.capacity, Scrub: a.scrub, Logger: a.log, DataCache: 256 << 20}
 	if a.TestVFS != "" {
 		if a.Admin != "" || a.Realm != "" || a.Keytab != "" {
 			return errors.New("--test-vfs loses data on purpose: it is refused together with production flags")

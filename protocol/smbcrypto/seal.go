@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"gabion/protocol/smb2"
@@ -21,8 +22,9 @@ var ErrUnauthentic = errors.New("smbcrypto: message authentication failed")
 // ([MS-SMB2] 3.1.4.3).
 type Sealer struct {
 	cipher smb2.Cipher
-	gcm    cipher.AEAD  // GCM
-	block  cipher.Block // CCM
+	gcm    cipher.AEAD   // GCM
+	block  cipher.Block  // CCM
+	point  func() *point // GCM
 	// The nonce is a counter and random bytes behind it. The counter alone makes it
 	// unique under this key, which one Sealer holds.
 	next   atomic.Uint64
@@ -58,6 +60,7 @@ func NewSealer(c smb2.Cipher, key []byte) (*Sealer, error) {
 		return s, nil
 	}
 	s.gcm, err = cipher.NewGCM(block)
+	s.point = sync.OnceValue(func() *point { return newPoint(block) })
 	return s, err
 }
 
@@ -69,14 +72,18 @@ func (s *Sealer) Cipher() smb2.Cipher { return s.cipher }
 // limit it.
 func (s *Sealer) Seal(frame []byte, sessionID uint64) {
 	h := smb2.PutTransformHeader(frame, uint32(len(frame)-smb2.TransformHeaderSize), sessionID)
-	n := h.Nonce()
+	s.nonce(h.Nonce())
+	s.SealAs(frame)
+}
+
+// nonce writes a nonce that this key has not had.
+func (s *Sealer) nonce(n []byte) {
 	binary.LittleEndian.PutUint64(n, s.next.Add(1))
 	if s.gcm != nil {
 		copy(n[8:12], s.suffix[:])
 	} else {
 		copy(n[8:ccmNonceSize], s.suffix[:])
 	}
-	s.SealAs(frame)
 }
 
 // SealAs is Seal with the transform header as the caller wrote it, nonce and all,

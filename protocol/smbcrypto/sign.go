@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"errors"
+	"sync"
 
 	"gabion/protocol/smb2"
 )
@@ -17,6 +18,7 @@ import (
 // goroutine that uses it, because it cannot be on the stack.
 type Scratch struct {
 	nonce [12]byte
+	long  [blockSize]byte // a nonce of GCM's other kind
 	state [blockSize]byte
 	tag   [sha256.Size]byte
 }
@@ -31,6 +33,7 @@ type Signer struct {
 	key       [16]byte
 	cmac      *cmac
 	gmac      cipher.AEAD
+	point     func() *point // of gmac
 }
 
 // NewSigner returns a Signer; an algorithm that does not exist is an error.
@@ -48,6 +51,7 @@ func NewSigner(algorithm smb2.SigningAlgorithm, key [16]byte) (*Signer, error) {
 		s.cmac = newCMAC(block)
 	case smb2.SigningAESGMAC:
 		s.gmac, err = cipher.NewGCM(block)
+		s.point = sync.OnceValue(func() *point { return newPoint(block) })
 	default:
 		err = errors.New("smbcrypto: unknown signing algorithm")
 	}
@@ -95,16 +99,21 @@ func (s *Signer) sum(msg []byte, scratch *Scratch) {
 	case smb2.SigningAESCMAC:
 		s.cmac.sum(field, msg[:signatureOffset], msg[signatureOffset+blockSize:])
 	case smb2.SigningAESGMAC:
-		h := smb2.Header(msg[:smb2.HeaderSize])
-		n := scratch.nonce[:]
-		binary.LittleEndian.PutUint64(n, h.MessageID())
-		binary.LittleEndian.PutUint32(n[8:], gmacRole(h))
+		n := scratch.gmacNonce(msg[:smb2.HeaderSize])
 		copy(field, s.gmac.Seal(scratch.tag[:0], n, nil, msg))
 	default:
 		m := hmac.New(sha256.New, s.key[:])
 		m.Write(msg)
 		copy(field, m.Sum(scratch.tag[:0]))
 	}
+}
+
+// gmacNonce is the nonce of a message's signature.
+func (scratch *Scratch) gmacNonce(h smb2.Header) []byte {
+	n := scratch.nonce[:]
+	binary.LittleEndian.PutUint64(n, h.MessageID())
+	binary.LittleEndian.PutUint32(n[8:], gmacRole(h))
+	return n
 }
 
 // gmacRole is the second part of the GMAC nonce: bit 0 for the server, bit 1 for a

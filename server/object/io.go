@@ -11,6 +11,17 @@ import (
 // Read reads from the stream ([MS-FSA] 2.1.5.3). n counts the bytes before the end of file;
 // STATUS_END_OF_FILE when off is at or past it and p is not empty.
 func (o *Open) Read(p []byte, off int64) (n int, st ntstatus.Status) {
+	return o.read(p, off, nil)
+}
+
+// ReadParts is Read, but appends what it read to parts in place of copying what the store has in
+// memory; see store.Lender.
+func (o *Open) ReadParts(p []byte, off int64, parts *store.Parts) (n int, st ntstatus.Status) {
+	return o.read(p, off, parts)
+}
+
+// read is Read, or ReadParts if there are parts.
+func (o *Open) read(p []byte, off int64, parts *store.Parts) (n int, st ntstatus.Status) {
 	if o.IsDir() {
 		return 0, ntstatus.InvalidDeviceRequest
 	}
@@ -30,7 +41,12 @@ func (o *Open) Read(p []byte, off int64) (n int, st ntstatus.Status) {
 	if o.stream.locked(o, uint64(off), uint64(len(p)), false) {
 		return 0, ntstatus.FileLockConflict
 	}
-	n, err := o.stream.data.ReadAt(p, off)
+	var err error
+	if l, lends := o.stream.data.(store.Lender); lends && parts != nil {
+		n, err = l.ReadParts(p, off, parts)
+	} else if n, err = o.stream.data.ReadAt(p, off); parts != nil && n > 0 {
+		parts.Add(p[:n], nil)
+	}
 	if err == io.EOF {
 		if n == 0 {
 			return 0, ntstatus.EndOfFile

@@ -17,6 +17,8 @@ type Options struct {
 	SegmentSize int64
 	// CacheSize bounds chunk maps and index blocks kept in memory; 0 is 256 MiB.
 	CacheSize int64
+	// DataCache bounds the data kept in memory that was read and verified; 0 is none.
+	DataCache int64
 	// Capacity in bytes; 0 is what the file system offers.
 	Capacity int64
 	// Pack compresses what shrinks on every stream; store.Packer says so for one.

@@ -13,15 +13,18 @@ var blocks = sync.Pool{New: func() any { return new([blockSize]byte) }}
 
 var errChecksum = errors.New("checksum does not match")
 
-// readChunk fills p from offset in of a chunk.
-func (s *stream) readChunk(i uint32, p []byte, in int) error {
+// extent is what a chunk map says of a run of blocks.
+type extents struct {
+	pieces [chunkBlocks]piece
+	n      int
+	crc    [chunkBlocks]uint32
+}
+
+// extents copies what the map of a chunk says of blocks from first to last.
+func (s *stream) extents(i uint32, first, last uint8, x *extents) error {
 	cc := &s.n.v.chunks
 	c := cc.get(s.chunkID(i))
 	defer c.unpin()
-	first, last := uint8(in/blockSize), uint8((in+len(p)-1)/blockSize)
-	var pieces [chunkBlocks]piece
-	var crc [chunkBlocks]uint32
-	n := 0
 	c.mu.RLock()
 	if !c.loaded {
 		c.mu.RUnlock()
@@ -29,28 +32,44 @@ func (s *stream) readChunk(i uint32, p []byte, in int) error {
 		err := cc.load(c)
 		c.mu.Unlock()
 		if err != nil {
-			return s.corrupt(i, in, len(p), err)
+			return err
 		}
 		c.mu.RLock()
 	} else {
 		cc.hits.Add(1)
 	}
+	defer c.mu.RUnlock()
 	for j := c.m.find(first); j < len(c.m.pieces) && c.m.pieces[j].block <= last; j++ {
-		pieces[n] = c.m.pieces[j]
-		n++
+		x.pieces[x.n] = c.m.pieces[j]
+		x.n++
 	}
-	copy(crc[first:last+1], c.m.crc[first:last+1])
-	c.mu.RUnlock()
+	copy(x.crc[first:last+1], c.m.crc[first:last+1])
+	return nil
+}
 
+// readChunk fills p from offset in of a chunk.
+func (s *stream) readChunk(i uint32, p []byte, in int) error {
+	var x extents
+	if err := s.extents(i, uint8(in/blockSize), uint8((in+len(p)-1)/blockSize), &x); err != nil {
+		return s.corrupt(i, in, len(p), err)
+	}
+	return s.readExtents(&x, i, p, in)
+}
+
+// readExtents fills p from offset in of a chunk, of which x says all.
+func (s *stream) readExtents(x *extents, i uint32, p []byte, in int) error {
 	done := 0 // bytes of p that are filled
-	for j := range pieces[:n] {
-		q := &pieces[j]
+	for j := range x.pieces[:x.n] {
+		q := &x.pieces[j]
 		lo := max(int(q.block)*blockSize, in) - in
 		hi := min(int(q.end())*blockSize, in+len(p)) - in
+		if hi <= lo {
+			continue
+		}
 		clear(p[done:lo])
 		if q.kind == opZeros {
 			clear(p[lo:hi])
-		} else if err := s.readPiece(q, &crc, p[lo:hi], in+lo); err != nil {
+		} else if err := s.readPiece(q, &x.crc, p[lo:hi], in+lo); err != nil {
 			return s.corrupt(i, in+lo, hi-lo, err)
 		}
 		done = hi

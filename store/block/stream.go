@@ -1,9 +1,7 @@
 package block
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 
@@ -19,6 +17,8 @@ type stream struct {
 	version uint64       // of a named stream's record of sizes; guarded by mu
 
 	size, valid, alloc atomic.Int64 // changed under mu and inode.mu
+
+	warm atomic.Bool // the last large read found all in the data cache
 
 	name string // guarded by inode.mu; "" for the unnamed stream
 	refs int    // open handles; guarded by inode.mu
@@ -98,65 +98,6 @@ func span(off, n int64) error {
 		return fmt.Errorf("[%d,+%d): %w", off, n, store.ErrInvalid)
 	case off > store.MaxSize || n > store.MaxSize-off:
 		return fmt.Errorf("[%d,+%d): %w", off, n, store.ErrTooLarge)
-	}
-	return nil
-}
-
-// ReadAt implements store.Stream.
-func (h *handle) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, store.ErrInvalid
-	}
-	if err := h.n.v.check(); err != nil {
-		return 0, err
-	}
-	size := h.size.Load()
-	if off >= size {
-		return 0, io.EOF
-	}
-	p = p[:min(int64(len(p)), size-off)]
-	n := len(p)
-	if n < splitRead {
-		if err := h.readChunks(p, off); err != nil {
-			return 0, err
-		}
-		return n, nil
-	}
-	v := h.n.v
-	read := h.readChunks
-	if v.large.Add(1) == 1 {
-		read = h.readSplit
-	}
-	err := read(p, off)
-	v.large.Add(-1)
-	if err != nil {
-		return 0, err
-	}
-	return n, nil
-}
-
-// splitRead is how large a read must be for two processors to share it, unless others like it
-// keep them busy: half its time goes into verifying.
-const splitRead = 512 << 10
-
-// readSplit reads in two halves at the same time.
-func (s *stream) readSplit(p []byte, off int64) error {
-	half := int((off+int64(len(p))/2)&^(chunkSize-1) - off)
-	done := make(chan error, 1)
-	go func() { done <- s.readChunks(p[half:], off+int64(half)) }()
-	err := s.readChunks(p[:half], off)
-	return errors.Join(err, <-done)
-}
-
-// readChunks fills p chunk by chunk.
-func (s *stream) readChunks(p []byte, off int64) error {
-	for len(p) > 0 {
-		in := off % chunkSize
-		k := int(min(int64(len(p)), chunkSize-in))
-		if err := s.readChunk(uint32(off/chunkSize), p[:k], int(in)); err != nil {
-			return err
-		}
-		p, off = p[k:], off+int64(k)
 	}
 	return nil
 }

@@ -50,6 +50,7 @@ type Volume struct {
 	inodes   inodeTable
 	entries  entryCache
 	chunks   chunkCache
+	data     dataCache
 	space    space
 	pendings pendTable
 	pins     pinTable
@@ -113,6 +114,9 @@ func (v *Volume) open() error {
 	}
 	v.id = id
 	v.mirror.init(v)
+	if err := v.data.init(v.opt.DataCache); err != nil {
+		return fmt.Errorf("memory for the cache of data: %w", err)
+	}
 	return v.start()
 }
 
@@ -277,6 +281,7 @@ func (v *Volume) leaveIndex() {
 
 // abandon releases what a failed open holds.
 func (v *Volume) abandon() {
+	v.data.close()
 	v.leaveIndex()
 	v.mirror.done.Wait()
 	if v.log != nil {
@@ -351,6 +356,7 @@ func (v *Volume) Close() error {
 	v.scrub.close()
 	v.work.stop()
 	defer v.lock.Close()
+	defer v.data.close()
 	if err := v.Stopped(); err != nil {
 		v.ifs.end()
 		return err // the index may hang, or write what the log lacks

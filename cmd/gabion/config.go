@@ -32,6 +32,7 @@ type settings struct {
 	Signing     string   `toml:"signing"`
 	Encryption  string   `toml:"encryption"`
 	Capacity    string   `toml:"capacity"`
+	ReadCache   string   `toml:"read-cache"`
 	Realm       string   `toml:"realm"`
 	Keytab      string   `toml:"keytab"`
 	NTLM        string   `toml:"ntlm"`
@@ -60,6 +61,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.Signing, "signing", "required", "required or enabled")
 	f.StringVar(&s.Encryption, "encryption", "enabled", "off, enabled or required")
 	f.StringVar(&s.Capacity, "capacity", "", "size of the volume, such as 500G (default: what the disk offers)")
+	f.StringVar(&s.ReadCache, "read-cache", "", "memory for data that large reads asked for lately, such as 1G; 0 is none (default: a sixteenth of the machine's, 256M at most)")
 	f.StringVar(&s.Realm, "realm", "", "Kerberos realm")
 	f.StringVar(&s.Keytab, "keytab", "", "keytab of the array's account")
 	f.BoolVar(&s.KerberosRC4, "kerberos-rc4", false, "accept tickets encrypted with RC4, which can be cracked: for domains that cannot issue AES yet")
@@ -109,6 +111,7 @@ func (s *settings) load(file string, f *pflag.FlagSet) error {
 	take("signing", &s.Signing, from.Signing)
 	take("encryption", &s.Encryption, from.Encryption)
 	take("capacity", &s.Capacity, from.Capacity)
+	take("read-cache", &s.ReadCache, from.ReadCache)
 	take("realm", &s.Realm, from.Realm)
 	take("keytab", &s.Keytab, from.Keytab)
 	take("ntlm", &s.NTLM, from.NTLM)

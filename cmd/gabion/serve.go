@@ -86,6 +86,7 @@ type plan struct {
 	users      [][2]string
 	interfaces []server.InterfaceRule
 	capacity   int64
+	readCache  int64
 	scrub      block.ScrubOptions
 	log        *slog.Logger
 }
@@ -110,6 +111,11 @@ func (s settings) plan() (*plan, error) {
 	}
 	if s.Capacity != "" {
 		p.capacity, err = admin.ParseSize(s.Capacity)
+		note(err)
+	}
+	p.readCache = block.DefaultDataCache()
+	if s.ReadCache != "" {
+		p.readCache, err = admin.ParseSize(s.ReadCache)
 		note(err)
 	}
 	_, err = s.qosOptions()
@@ -329,6 +335,7 @@ func (a *array) openServer() error {
 	watcher := watch.New(mounted, a.log, registry)
 	scrubber := a.scrubber()
 	scrubber.Collect(registry)
+	a.collectReadCache(registry)
 	a.system = &admin.System{
 		Version: version, Started: started, Listen: a.listener.Addr().String(),
 		Server: a.srv, Volume: a.volume, QoS: a.qos, Users: a.users, Shares: shares,

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"gabion/auth"
 	"gabion/store"
 	"gabion/store/block"
@@ -18,7 +20,7 @@ const secretKeyFile = "secret.key"
 
 // openVolume opens the data directory, or makes a volume of an empty one.
 func (a *array) openVolume() error {
-	opt := block.Options{Dir: filepath.Join(a.Data, "volume"), Capacity: a.capacity, Scrub: a.scrub, Logger: a.log, DataCache: 256 << 20}
+	opt := block.Options{Dir: filepath.Join(a.Data, "volume"), Capacity: a.capacity, Scrub: a.scrub, Logger: a.log, DataCache: a.readCache}
 	if a.TestVFS != "" {
 		if a.Admin != "" || a.Realm != "" || a.Keytab != "" {
 			return errors.New("--test-vfs loses data on purpose: it is refused together with production flags")
@@ -32,6 +34,18 @@ func (a *array) openVolume() error {
 	var err error
 	a.volume, err = block.Open(opt)
 	return volumeError(a.Data, err)
+}
+
+// collectReadCache registers what the cache of data did.
+func (a *array) collectReadCache(r prometheus.Registerer) {
+	counter := func(name, help string, value func() uint64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "gabion_read_cache_" + name, Help: help},
+			func() float64 { return float64(value()) }))
+	}
+	counter("hit_bytes_total", "Bytes of large reads that were in the cache of data.",
+		func() uint64 { hits, _ := a.volume.DataCacheCounts(); return hits })
+	counter("miss_bytes_total", "Bytes of large reads that were not.",
+		func() uint64 { _, misses := a.volume.DataCacheCounts(); return misses })
 }
 
 // volumeError says what an administrator can do about it.

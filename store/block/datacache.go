@@ -26,7 +26,7 @@ const (
 type pageID struct {
 	file   store.FileID
 	stream uint32
-	page uint64
+	page   uint64
 }
 
 // address names what a block of a stream holds: a stored block, or zeros if there is none.
@@ -87,6 +87,7 @@ func (w *page) Release() {
 // dataCache is the volume's cache of data. Each shard has its own pages and evicts by a clock.
 type dataCache struct {
 	shards []pageShard
+	least  int    // how large a read must be to use it
 	mem    []byte // of all pages; outside the heap unless small
 	mapped bool   // guarded by ending
 
@@ -128,6 +129,7 @@ func (c *dataCache) init(size int64) error {
 		c.mem, c.mapped = mem, true
 	}
 	shards := min(16, max(1, n/64))
+	c.least = leastCached
 	c.shards = make([]pageShard, shards)
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -255,41 +257,29 @@ func (c *dataCache) close() {
 func (c *dataCache) unmap() {
 	c.ending.Lock()
 	defer c.ending.Unlock()
-	if !c.mapped || c.lent() > 0 {
+	if _, borrowed := c.holds(); !c.mapped || borrowed > 0 {
 		return
 	}
 	c.mapped = false
 	unix.Munmap(c.mem) //nolint:errcheck // it was mapped by us
 }
 
-// lent counts the pages that somebody refers to.
-func (c *dataCache) lent() int {
-	n := 0
+// holds counts the bytes of pages in the table, and of those that somebody refers to.
+func (c *dataCache) holds() (cached, borrowed int64) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
 		for j := range s.own {
 			refs := s.own[j].refs.Load()
 			if s.own[j].listed {
+				cached += pageSize
 				refs--
 			}
 			if refs > 0 {
-				n++
+				borrowed += pageSize
 			}
 		}
 		s.mu.Unlock()
 	}
-	return n
-}
-
-// held counts the bytes of data in the table.
-func (c *dataCache) held() int64 {
-	n := int64(0)
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
-		n += int64(len(s.all)) * pageSize
-		s.mu.Unlock()
-	}
-	return n
+	return cached, borrowed
 }

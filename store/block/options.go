@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/sys/unix"
 )
 
 // Options of Open. Only Dir is needed.
@@ -17,7 +18,7 @@ type Options struct {
 	SegmentSize int64
 	// CacheSize bounds chunk maps and index blocks kept in memory; 0 is 256 MiB.
 	CacheSize int64
-	// DataCache bounds the data kept in memory that was read and verified; 0 is none.
+	// DataCache bounds the data that large reads leave in memory, see DefaultDataCache; 0 is none.
 	DataCache int64
 	// Capacity in bytes; 0 is what the file system offers.
 	Capacity int64
@@ -42,6 +43,16 @@ const (
 	defaultSegmentSize = 64 << 20
 	defaultCacheSize   = 256 << 20
 )
+
+// DefaultDataCache is what a server gives to the cache of data: a sixteenth of the machine's
+// memory, 256 MiB at most.
+func DefaultDataCache() int64 {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 64 << 20
+	}
+	return min(int64(info.Totalram)*int64(info.Unit)/16, 256<<20)
+}
 
 // memTable is the size of the index's tables in memory.
 func (o Options) memTable() int64 { return min(max(o.CacheSize/8, 1<<20), 64<<20) }

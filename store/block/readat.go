@@ -67,7 +67,7 @@ func (h *handle) within(p []byte, off int64) ([]byte, error) {
 }
 
 // caches reports whether a read of so many bytes goes through the data cache.
-func (s *stream) caches(n int) bool { return n >= leastCached && len(s.n.v.data.shards) > 0 }
+func (s *stream) caches(n int) bool { return n >= s.n.v.data.least && s.n.v.data.least > 0 }
 
 // splitRead is how large a read must be for two processors to share it, unless others like it
 // keep them busy: half its time goes into verifying.

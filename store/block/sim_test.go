@@ -13,6 +13,9 @@ import (
 	"gabion/store/storetest"
 )
 
+// tinyCache holds so little that something is evicted all the time.
+const tinyCache = 5 * pageSize
+
 // engineOf is the block store with small segments and chunks, so that much happens in few operations. Odd
 // seeds compress; GABION_SIM_PACK=0 or 1 says it for all.
 func engineOf(seed uint64) storetest.Engine {
@@ -20,11 +23,12 @@ func engineOf(seed uint64) storetest.Engine {
 	rng := rand.New(rand.NewPCG(seed, 8))
 	return storetest.Engine{
 		Open: func(fs vfs.FS) (store.Volume, error) {
-			v, err := Open(Options{Dir: "vol", FS: fs, SegmentSize: 256 << 10, CacheSize: 8 << 20, Pack: pack, Manual: true, leap: rng.Uint64N})
+			v, err := Open(Options{Dir: "vol", FS: fs, SegmentSize: 256 << 10, CacheSize: 8 << 20, Pack: pack, Manual: true, leap: rng.Uint64N, DataCache: tinyCache})
 			if err != nil {
 				return nil, err
 			}
 			v.eager, v.few, v.cleaner.most = true, 1, 32<<10
+			v.data.least = 1
 			return v, nil
 		},
 		Idle:  func(v store.Volume) { background(v.(*Volume)) },

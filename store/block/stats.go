@@ -11,6 +11,10 @@ type Stats struct {
 
 	ChunkHits, ChunkMisses uint64 // lookups in the cache of chunk maps
 	IndexHits, IndexMisses int64  // lookups in the index's block cache
+	// Bytes of large reads that were, and were not, in the cache of data; what it holds, and how much of its memory
+	// is being sent or filled.
+	DataHits, DataMisses     uint64
+	DataCached, DataBorrowed int64
 
 	Segments, FreeSegments int
 	LiveBytes              int64 // with references
@@ -20,6 +24,11 @@ type Stats struct {
 	Snapshots, Pins        int
 	ScrubbedBytes          uint64 // of data, verified by the scrubber
 	ScrubProblems          int64  // see ScrubStatus
+}
+
+// DataCacheCounts returns the bytes of large reads that were, and were not, in the cache of data.
+func (v *Volume) DataCacheCounts() (hits, misses uint64) {
+	return v.data.hits.Load(), v.data.misses.Load()
 }
 
 // Stats returns the volume's counters.
@@ -40,6 +49,8 @@ func (v *Volume) Stats() Stats {
 	v.space.mu.RLock()
 	s.LiveBytes = v.space.live
 	v.space.mu.RUnlock()
+	s.DataHits, s.DataMisses = v.DataCacheCounts()
+	s.DataCached, s.DataBorrowed = v.data.holds()
 	scrub := v.ScrubStatus()
 	s.ScrubbedBytes, s.ScrubProblems = scrub.Verified, scrub.Problems
 	s.GarbageBytes = max(0, int64(s.Segments)*v.id.segmentSize-s.LiveBytes)

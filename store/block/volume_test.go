@@ -11,10 +11,11 @@ import (
 
 func openMem(t testing.TB, fs vfs.FS) *Volume {
 	t.Helper()
-	v, err := Open(Options{Dir: "vol", FS: fs, SegmentSize: 256 << 10, CacheSize: 8 << 20})
+	v, err := Open(Options{Dir: "vol", FS: fs, SegmentSize: 256 << 10, CacheSize: 8 << 20, DataCache: tinyCache})
 	if err != nil {
 		t.Fatal(err)
 	}
+	v.data.least = 1
 	return v
 }
 

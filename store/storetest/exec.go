@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -24,6 +25,13 @@ type Executor struct {
 	idle  func(store.Volume)
 	nodes [slots + 1]store.Node
 	data  [slots + 1]store.Stream
+	lent  []lent // the last reads, oldest first
+}
+
+// lent is what a volume lent, and a sum of it.
+type lent struct {
+	parts *store.Parts
+	sum   uint64
 }
 
 // NewExecutor makes an executor; idle, which may be nil, lets the volume's
@@ -37,6 +45,9 @@ func (x *Executor) Volume() store.Volume { return x.v }
 
 // Release closes what is open in the slots.
 func (x *Executor) Release() {
+	for len(x.lent) > 0 {
+		x.giveBack() //nolint:errcheck // the volume may have failed
+	}
 	for i := range x.nodes {
 		x.release(i)
 	}
@@ -48,6 +59,48 @@ func (x *Executor) release(i int) {
 		x.nodes[i].Close()
 		x.nodes[i], x.data[i] = nil, nil
 	}
+}
+
+// maxLent is how many reads stay lent while other operations go on.
+const maxLent = 2
+
+// borrow reads as op did, if the volume lends memory, which must give the same; and looks whether what it lent
+// for earlier reads is as it was.
+func (x *Executor) borrow(s store.Stream, op Op, want []byte, wantErr error) error {
+	l, ok := s.(store.Lender)
+	if !ok {
+		return nil
+	}
+	p := make([]byte, op.N)
+	parts := new(store.Parts)
+	n, err := l.ReadParts(p, op.Off, parts)
+	var got []byte
+	for _, t := range parts.List {
+		got = append(got, t.Data...)
+	}
+	if n != len(want) || classify(err) != classify(wantErr) || !bytes.Equal(got, want) {
+		return fmt.Errorf("lent %d bytes %x, %v; read %d bytes %x, %v", n, sum(got), err, len(want), sum(want), wantErr)
+	}
+	x.lent = append(x.lent, lent{parts, sum(got)})
+	if len(x.lent) > maxLent {
+		return x.giveBack()
+	}
+	return nil
+}
+
+// giveBack releases what was lent first.
+func (x *Executor) giveBack() error {
+	l := x.lent[0]
+	x.lent = x.lent[1:]
+	var got []byte
+	for _, t := range l.parts.List {
+		got = append(got, t.Data...)
+	}
+	l.parts.Release()
+	if sum(got) != l.sum {
+		return errors.New("what was lent changed")
+	}
+	return nil
 }
 
 // errors that volumes must agree on.
@@ -108,6 +161,9 @@ func (x *Executor) do(op Op) (out string, pos store.Pos, err error) {
 			n, err := s.ReadAt(p, op.Off)
 			z := s.Sizes()
 			out = fmt.Sprintf("%d bytes %x size %d valid %d", n, sum(p[:n]), z.Size, z.ValidData)
+			if lent := x.borrow(s, op, p[:n], err); lent != nil {
+				return lent
+			}
 			return err
 		})
 	case OpAllocated:

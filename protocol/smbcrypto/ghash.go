@@ -4,6 +4,7 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"math/bits"
+	"sync/atomic"
 )
 
 // GCM's hash is a polynomial in a secret point H of a field of 2^128 elements [NIST SP 800-38D] 6.4. So the
@@ -84,6 +85,21 @@ func newPoint(block cipher.Block) *point {
 			p.inverse = p.inverse.times(square)
 		}
 		square = square.times(square)
+	}
+	return p
+}
+
+// lazyPoint makes a key's point when it is needed first: most sessions never do.
+type lazyPoint struct {
+	block cipher.Block
+	made  atomic.Pointer[point]
+}
+
+func (l *lazyPoint) get() *point {
+	p := l.made.Load()
+	if p == nil {
+		p = newPoint(l.block)
+		l.made.Store(p)
 	}
 	return p
 }

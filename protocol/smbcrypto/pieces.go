@@ -20,7 +20,7 @@ func (s *Signer) SignPieces(pieces [][]byte, scratch *Scratch) {
 	nonce := scratch.gmacNonce(h)
 	// A tag is (hash + lengths)·h + mask; that of nothing is the mask.
 	mask := elementOf(s.gmac.Seal(scratch.tag[:0], nonce, nil, nil))
-	p := s.point()
+	p := s.point.get()
 	var sum, ends element
 	last, total := -1, 0
 	for _, b := range pieces {
@@ -49,7 +49,7 @@ func (s *Sealer) SealPieces(frame []byte, pieces [][]byte, sessionID uint64, scr
 // nonce that makes the cipher count on where the piece before it ended.
 func (s *Sealer) sealPieces(frame []byte, pieces [][]byte, scratch *Scratch) {
 	h := smb2.TransformHeader(frame[:smb2.TransformHeaderSize])
-	p := s.point()
+	p := s.point.get()
 	counter, nonce := scratch.state[:], scratch.long[:]
 	copy(counter, h.Nonce()[:12])
 	ad := h.AssociatedData()

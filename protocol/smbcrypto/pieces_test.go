@@ -175,6 +175,6 @@ func BenchmarkPieces(b *testing.B) {
 	})
 	run("seal pieces", func(pieces [][]byte, i int) { e.SealPieces(whole, pieces, 1, &scratch) })
 	for _, n := range []int{80, 64 << 10} {
-		run(fmt.Sprintf("point %d", n), func(pieces [][]byte, i int) { newPoint(e.point().block) })
+		run(fmt.Sprintf("point %d", n), func(pieces [][]byte, i int) { newPoint(e.point.block) })
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"sync"
 	"sync/atomic"
 
 	"gabion/protocol/smb2"
@@ -22,9 +21,9 @@ var ErrUnauthentic = errors.New("smbcrypto: message authentication failed")
 // ([MS-SMB2] 3.1.4.3).
 type Sealer struct {
 	cipher smb2.Cipher
-	gcm    cipher.AEAD   // GCM
-	block  cipher.Block  // CCM
-	point  func() *point // GCM
+	gcm    cipher.AEAD  // GCM
+	block  cipher.Block // CCM
+	point  lazyPoint    // GCM
 	// The nonce is a counter and random bytes behind it. The counter alone makes it
 	// unique under this key, which one Sealer holds.
 	next   atomic.Uint64
@@ -60,7 +59,7 @@ func NewSealer(c smb2.Cipher, key []byte) (*Sealer, error) {
 		return s, nil
 	}
 	s.gcm, err = cipher.NewGCM(block)
-	s.point = sync.OnceValue(func() *point { return newPoint(block) })
+	s.point.block = block
 	return s, err
 }
 

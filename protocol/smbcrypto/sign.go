@@ -8,7 +8,6 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"errors"
-	"sync"
 
 	"gabion/protocol/smb2"
 )
@@ -33,7 +32,7 @@ type Signer struct {
 	key       [16]byte
 	cmac      *cmac
 	gmac      cipher.AEAD
-	point     func() *point // of gmac
+	point     lazyPoint // of gmac
 }
 
 // NewSigner returns a Signer; an algorithm that does not exist is an error.
@@ -51,7 +50,7 @@ func NewSigner(algorithm smb2.SigningAlgorithm, key [16]byte) (*Signer, error) {
 		s.cmac = newCMAC(block)
 	case smb2.SigningAESGMAC:
 		s.gmac, err = cipher.NewGCM(block)
-		s.point = sync.OnceValue(func() *point { return newPoint(block) })
+		s.point.block = block
 	default:
 		err = errors.New("smbcrypto: unknown signing algorithm")
 	}

@@ -40,7 +40,9 @@
 //
 // Replies are built in a buffer that has room for the transport and transform
 // headers in front, so that signing and sealing work in place, and READ places file
-// data where the wire takes it from. The reader writes replies of its own batch itself as
+// data where the wire takes it from. A large READ that the store has in memory is sent, signed and sealed from there, in pieces:
+// each is a buffer of the queue that gives back what was lent when it has been written, or dropped
+// (chain_parts.go). The reader writes replies of its own batch itself as
 // long as the socket takes them without blocking; everything else goes through the
 // conn's writer goroutine, one writev for all that is queued.
 //

@@ -14,6 +14,11 @@
 // block verified. It takes no lock across the read; a segment is not written over
 // before its last reader left.
 //
+// Large reads leave their data, once it was read twice, in a cache of pages (datacache.go), and ReadParts lends those to the server,
+// which sends them from where they lie. A page says by address and checksum which stored blocks it holds, and
+// what is stored at an address never changes: so a chunk map alone tells whether a page is up to date, and
+// no change has to look for pages. Scrubber, check and cleaner read the disk.
+//
 // Files of the index may rot. A second index, mirror.go, takes the place of one that does not
 // open, and of one that a check found damaged.
 //
@@ -36,6 +41,8 @@
 //	             └ inode.mu         attributes and the list of streams; several in ascending order of ids
 //	                └ Volume.order  log order is index order
 //	                   └ space.mu, seglog's and Pebble's own
+//
+// A shard of the cache of data has a lock of its own, a leaf.
 //
 // house.step is outside all of them: one step of background work runs at a time.
 package block

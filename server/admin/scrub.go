@@ -32,8 +32,8 @@ type ScrubStatus struct {
 	// first of them.
 	Problems int64    `json:"problems"`
 	Damage   []Damage `json:"damage"`
-	// LeftOut names what the last full pass did not compare because the volume is too large for
-	// that while it runs.
+	// LeftOut names what the last full pass did not compare, because that is too much for one; the
+	// next pass goes on there.
 	LeftOut []string `json:"left_out"`
 }
 

@@ -126,7 +126,9 @@ type checker struct {
 	pacer func(n int) error // of a scrubber, ahead of reading n bytes
 	owes  int               // bytes of keys and values that were read since it was asked
 
-	regions int // that a window may hold; 0: as many as there are between countWindow changed ones
+	indexed int64     // bytes of keys and values that a scrubber read
+	regions int       // that a window may hold; 0: as many as there are between countWindow changed ones
+	counted *regionID // whose counts are being reported
 }
 
 func (c *checker) found(p Problem) {
@@ -299,7 +301,9 @@ func (w *window) count(c *checker) error {
 // must say n-1. It returns how many bytes are referred to.
 func (w *window) report(c *checker) int64 {
 	bytes := int64(0)
+	defer func() { c.counted = nil }()
 	for id, r := range w.counts {
+		c.counted = &id
 		for s := 0; s < regionSects; s++ {
 			// What is left is references minus changes: one where they agree, none where
 			// there is no data, or data that nothing refers to; the sum tells these apart.

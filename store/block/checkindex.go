@@ -55,6 +55,7 @@ func (c *checker) indexRead(n int) error {
 	if c.pacer == nil {
 		return nil
 	}
+	c.indexed += int64(n)
 	if c.owes += n; c.owes < chunkSize {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -16,8 +17,7 @@ import (
 // is held keeps compactions from letting old keys go, so chunk maps, and the records of the tree, are looked
 // at some at a time, each time as they are then. What must agree with each other is compared in one
 // state, and is damaged only if it is so twice. Reference counts are compared by windows, each of
-// which reads all chunk maps, so a pass leaves them to a check of the stopped volume where there is
-// more than scrubLimits allows.
+// which reads all chunk maps: a pass compares as many as scrubLimits allows, and the next goes on there.
 
 // ScrubOptions of a volume.
 type ScrubOptions struct {
@@ -42,8 +42,8 @@ type ScrubStatus struct {
 	// first of them: what a pass does not find any more is forgotten at its end.
 	Problems int64
 	Found    []Problem
-	// LeftOut names what the last full pass did not compare because the volume is too large for
-	// that while it runs: only a check does.
+	// LeftOut names what the last full pass did not compare, because that is too much for one; the
+	// next pass goes on there.
 	LeftOut []string
 }
 
@@ -82,6 +82,7 @@ type scrubber struct {
 	found  []scrubFound  // changed by the pass only
 	count  int64         // of problems in this pass; changed by the pass only
 	last   int64         // and in the last full one
+	resume regionID      // where the next pass goes on to compare counts; changed by the pass only
 
 	limits scrubLimits // set before there is a pass
 }
@@ -90,15 +91,23 @@ type scrubber struct {
 type scrubLimits struct {
 	records int // of the tree (inodes, streams, names and links) that are compared in one state
 	window  int // regions whose references are counted at once, 8 KiB for each
-	regions int // of all segments: each window reads all chunk maps
+	windows int // in one pass, at least: each reads all chunk maps
+	// reads is how many bytes of chunk maps, for every byte of data that was verified, a pass may read for
+	// more windows.
+	reads int64
 }
 
-// defaultLimits are 21 MB for a window, and 64 windows for 128 GiB of segments.
-var defaultLimits = scrubLimits{records: 1 << 12, window: countWindow / 8, regions: 1 << 17}
+// defaultLimits are 21 MB for a window, and 64 windows for 128 GiB of segments. Maps of 4 KiB pieces are a two-hundredth of
+// the data, larger ones less, so that reading as much again is 200 windows, or more.
+var defaultLimits = scrubLimits{records: 1 << 12, window: countWindow / 8, windows: 64, reads: 1}
 
 // scrubFound is a problem and the pass that found it last.
 type scrubFound struct {
 	Problem
+	Counts    bool   `json:",omitempty"` // it is about the counts of a region
+	Container uint64 `json:",omitempty"`
+	Region    uint16 `json:",omitempty"`
+
 	pass uint64
 }
 
@@ -106,8 +115,11 @@ type scrubFound struct {
 type scrubRecord struct {
 	Finished time.Time
 	Problems int64
-	Found    []Problem
+	Found    []scrubFound
 	LeftOut  []string `json:",omitempty"`
+	// Container and Region are where the next goes on to compare counts.
+	Container uint64 `json:",omitempty"`
+	Region    uint16 `json:",omitempty"`
 }
 
 // start brings back what the last pass found and begins to wait for the next.
@@ -122,9 +134,7 @@ func (s *scrubber) start(v *Volume) {
 		v.out.Warn("what the last scrub found is not known", "error", err)
 	}
 	s.status.Finished, s.last, s.status.LeftOut = r.Finished, r.Problems, r.LeftOut
-	for _, p := range r.Found {
-		s.found = append(s.found, scrubFound{Problem: p})
-	}
+	s.found, s.resume = r.Found, regionID{r.Container, r.Region}
 	s.plan()
 	if v.opt.Manual {
 		return
@@ -283,13 +293,17 @@ func (p *scrubPass) run() error {
 		v.out.Error("scrub found damage", "problems", s.count)
 	}
 	full := err == nil
-	record := scrubRecord{Finished: v.opt.Now(), Problems: s.count, LeftOut: p.left}
+	record := scrubRecord{Finished: v.opt.Now(), Problems: s.count, LeftOut: p.left, Container: p.at.container, Region: p.at.region}
 	if full {
 		for _, f := range s.found {
 			if f.pass == p.number {
-				record.Found = append(record.Found, f.Problem)
+				record.Found = append(record.Found, f)
+			} else if f.Counts && !p.compared(regionID{f.Container, f.Region}) { // nobody looked
+				record.Found = append(record.Found, f)
+				record.Problems++
 			}
 		}
+		s.resume = p.at
 		err = s.save(record)
 	}
 	s.mu.Lock()
@@ -297,7 +311,7 @@ func (p *scrubPass) run() error {
 	s.status.Running = false
 	if full {
 		s.status.Passes, s.status.Finished, s.status.LeftOut, s.last = s.status.Passes+1, record.Finished, record.LeftOut, record.Problems
-		s.found = slices.DeleteFunc(s.found, func(f scrubFound) bool { return f.pass != p.number })
+		s.found = record.Found
 	}
 	return err
 }
@@ -318,6 +332,11 @@ type scrubPass struct {
 	cancel chan struct{}
 	free   time.Time // when what was read so far is paid for
 	left   []string  // see ScrubStatus.LeftOut
+
+	// Counts are compared from first to at, around behind the last.
+	first, at regionID
+	around    bool
+	whole     bool // all were
 }
 
 func (p *scrubPass) all() error {
@@ -396,16 +415,11 @@ func (p *scrubPass) found(x Problem) {
 	if at < 0 {
 		at, s.found = len(s.found), append(s.found, scrubFound{})
 	}
-	s.found[at] = scrubFound{x, p.number}
-}
-
-// leave leaves something out.
-func (p *scrubPass) leave(what string) {
-	if slices.Contains(p.left, what) {
-		return
+	s.found[at] = scrubFound{Problem: x, pass: p.number}
+	if id := p.c.counted; id != nil {
+		f := &s.found[at]
+		f.Counts, f.Container, f.Region = true, id.container, id.region
 	}
-	p.left = append(p.left, what)
-	p.s.v.out.Info("the volume is too large to compare all of it while it runs; gabion check does", "left out", what)
 }
 
 // twice returns step such that what it finds counts only if it finds the same in a later
@@ -491,27 +505,21 @@ func (p *scrubPass) someChunks(from []byte) (next []byte, err error) {
 	return next, err
 }
 
-// counts is checker.counts with each window of regions in a state of its own.
+// counts compares windows of regions, each in a state of its own, from where the last pass stopped.
 func (p *scrubPass) counts() error {
-	const left = "the reference counts"
-	limits := p.s.limits
-	if p.s.v.space.spread() > limits.regions {
-		p.leave(left)
-		return nil
-	}
-	var from, end regionID
-	windows := 0
-	for more := true; more; from, more = end, end != (regionID{}) {
-		// What moved together may be of many regions.
-		if windows++; windows > 2*(limits.regions/limits.window+1) {
-			p.leave(left)
+	s, c := p.s, &p.c
+	p.first, p.at = s.resume, s.resume
+	began, verified := c.indexed, c.sum.Bytes
+	for windows := 0; !p.whole; windows++ {
+		if windows >= s.limits.windows && c.indexed-began >= verified*s.limits.reads {
+			p.left = []string{fmt.Sprintf("the reference counts of %d %% of the segments", p.uncompared())}
 			return nil
 		}
+		var end regionID
 		err := p.twice(func() error {
-			c := &p.c
 			c.take()
 			defer c.drop()
-			w, err := c.window(from)
+			w, err := c.window(p.at)
 			if err == nil {
 				w.report(c)
 				end = w.end
@@ -521,8 +529,35 @@ func (p *scrubPass) counts() error {
 		if err != nil {
 			return err
 		}
+		p.at = end
+		last := end == regionID{}
+		p.whole = p.around && (last || !end.less(p.first)) || last && p.first == regionID{}
+		p.around = p.around || last
 	}
+	p.at = regionID{}
 	return nil
+}
+
+// compared reports whether the pass compared the counts of a region.
+func (p *scrubPass) compared(id regionID) bool {
+	if p.around {
+		return p.whole || !id.less(p.first) || id.less(p.at)
+	}
+	return p.whole || !id.less(p.first) && id.less(p.at)
+}
+
+// uncompared returns how many of a hundred segments the pass did not compare the counts of, at least one.
+func (p *scrubPass) uncompared() int {
+	s := &p.s.v.space
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	n := 0
+	for seq := range s.segs {
+		if !p.compared(regionID{container: seq}) {
+			n++
+		}
+	}
+	return max(1, 100*n/max(1, len(s.segs)))
 }
 
 // pathOf returns the path of a live file below the root, "" when it has none.

@@ -3,7 +3,6 @@ package block
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +12,7 @@ import (
 )
 
 // A pass that may keep little counts by many windows, finds nothing on a healthy volume and finds a wrong
-// count in each of them; what is too large for it is left out, and the status says so.
+// count in each of them; where they are too many for a pass the next one goes on, and the status says so.
 func TestScrubLimits(t *testing.T) {
 	v, _ := manual(t)
 	n, s := newFile(t, v, "f")
@@ -32,29 +31,77 @@ func TestScrubLimits(t *testing.T) {
 		}
 		return v.ScrubStatus()
 	}
-	small := scrubLimits{records: 1, window: 2, regions: 1000}
-	if st := scrub(small); st.Problems != 0 || len(st.LeftOut) != 0 {
+	all := scrubLimits{records: 1, window: 2, windows: 1000}
+	if st := scrub(all); st.Problems != 0 || len(st.LeftOut) != 0 {
 		t.Errorf("a healthy volume: %+v", st)
 	}
-	for container := range v.space.segs {
-		key := regionKey(nil, kCounts, container, 0)
-		wrong := appendInterval(nil, 0, interval{regionSects - 1, 1, 1}) // behind a segment's end
-		if err := v.index.Merge(key, wrong, pebble.NoSync); err != nil {
-			t.Fatal(err)
+	segments := int64(len(v.space.segs))
+	if segments < 8 {
+		t.Fatal(segments, "segments")
+	}
+	damage := func(by int32) {
+		for container := range v.space.segs {
+			key := regionKey(nil, kCounts, container, 0)
+			wrong := appendInterval(nil, 0, interval{regionSects - 1, 1, by}) // behind a segment's end
+			if err := v.index.Merge(key, wrong, pebble.NoSync); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	st := scrub(small)
-	if len(v.space.segs) < 8 || st.Problems != int64(len(v.space.segs)) {
-		t.Errorf("%d problems with the counts of %d segments", st.Problems, len(v.space.segs))
+	damage(1)
+	st := scrub(all)
+	if st.Problems != segments || int64(len(st.Found)) != segments {
+		t.Errorf("%d problems with the counts of %d segments", st.Problems, segments)
 	}
 	for _, x := range st.Found {
 		if !strings.Contains(x.What, "reference count") {
 			t.Error(x)
 		}
 	}
-	if st := scrub(scrubLimits{records: 1, window: 2, regions: 1}); st.Problems != 0 || !slices.Equal(st.LeftOut, []string{"the reference counts"}) {
-		t.Errorf("more regions than may be: %+v", st)
+	damage(-1)
+	if st = scrub(all); st.Problems != 0 {
+		t.Errorf("mended: %+v", st)
 	}
+
+	// A pass of few windows leaves the rest to the next ones, which find all in the end and forget nothing.
+	damage(1)
+	few := scrubLimits{records: 1, window: 2, windows: 1}
+	passes, before := 0, int64(0)
+	for st = scrub(few); len(st.LeftOut) > 0; st = scrub(few) {
+		if passes++; st.Problems <= before || st.Problems != int64(len(st.Found)) || int64(passes) > segments {
+			t.Fatalf("pass %d: %d problems after %d; %+v", passes, st.Problems, before, st)
+		}
+		before = st.Problems
+		if st.Problems == segments {
+			break
+		}
+		reload(t, v) // as if the volume was opened anew
+	}
+	if st.Problems != segments || passes < 2 {
+		t.Errorf("%d problems with the counts of %d segments after %d passes", st.Problems, segments, passes)
+	}
+	damage(-1)
+	for range segments {
+		before, st = st.Problems, scrub(few)
+		if st.Problems > before {
+			t.Errorf("%d problems after %d, while there are none", st.Problems, before)
+		}
+	}
+	if st.Problems != 0 || len(st.Found) != 0 {
+		t.Errorf("mended: %+v", st)
+	}
+
+	// Where reading the maps costs no more than the data did, a pass goes on.
+	if st = scrub(scrubLimits{records: 1, window: 2, windows: 1, reads: 1 << 20}); len(st.LeftOut) != 0 {
+		t.Errorf("though it may read much: %+v", st)
+	}
+}
+
+// reload makes the scrubber know what it would after the volume was opened anew.
+func reload(t *testing.T, v *Volume) {
+	t.Helper()
+	v.scrub = scrubber{}
+	v.scrub.start(v)
 }
 
 // What a pass found that was stopped is forgotten by the next one that does not find it.

@@ -74,13 +74,6 @@ func (s *space) living() int64 {
 
 func (s *space) regions() int { return int((s.v.id.segmentSize + regionSize - 1) / regionSize) }
 
-// spread returns how many regions all segments have.
-func (s *space) spread() int {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return len(s.segs) * s.regions()
-}
-
 func segmentKey(seq uint64) []byte { return key64(nil, kSegment, seq) }
 
 // record accounts for a record's payload. When the log went on to another segment

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
 	"testing"
 
 	"gabion/conformance/client"
@@ -33,12 +36,11 @@ type held struct {
 
 const fileSize = 640 << 10 // three chunks of the store, the last not full
 
+// fatal ends the world, whose goroutine this is, and with it the test when the others are through.
 func (w *world) fatal(format string, args ...any) {
 	w.t.Helper()
-	for _, l := range w.log {
-		w.t.Log(l)
-	}
-	w.t.Fatalf(format, args...)
+	w.t.Errorf("%s\n%s", fmt.Sprintf(format, args...), strings.Join(w.log, "\n"))
+	runtime.Goexit()
 }
 
 func (w *world) ok(err error) {
@@ -52,6 +54,7 @@ func (w *world) did(format string, args ...any) { w.log = append(w.log, fmt.Spri
 
 func newWorld(t *testing.T, seed uint64, trees []*client.Tree) *world {
 	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), trees: trees}
+	w.did("seed %d", seed)
 	for i := range 3 {
 		w.names = append(w.names, fmt.Sprintf("f%d-%d", seed, i))
 		w.files = append(w.files, nil)
@@ -221,32 +224,46 @@ func (w *world) verify() {
 }
 
 // A thousand random interleavings of writes, truncations, removals, reopening and offloaded
-// transfers by two sessions: every token stands for the bytes of its instant.
+// transfers by two sessions: every token stands for the bytes of its instant. Some go on beside each
+// other, so that one sync of a slow disk is for several.
 func TestInterleavings(t *testing.T) {
 	s := rig.Start(t, "--share", "vms")
-	trees := []*client.Tree{connect(t, s, "vms"), connect(t, s, "vms")}
+	const atOnce, batch = 8, 50
 	runs := 1000
 	if testing.Short() {
 		runs = 100
 	}
-	for seed := range uint64(runs) {
-		w := newWorld(t, seed, trees)
-		w.did("seed %d", seed)
-		for range 24 {
-			w.step()
+	var trees [atOnce][]*client.Tree
+	for i := range trees {
+		trees[i] = []*client.Tree{connect(t, s, "vms"), connect(t, s, "vms")}
+	}
+	for first := 0; first < runs && !t.Failed(); first += batch {
+		var wg sync.WaitGroup
+		for i := range atOnce {
+			wg.Go(func() {
+				for seed := first + i; seed < first+batch; seed += atOnce {
+					newWorld(t, uint64(seed), trees[i]).live()
+				}
+			})
 		}
-		w.verify()
-		for i, f := range w.files {
-			w.ok(f.SetInfo(smb2.InfoFile, uint8(fscc.FileDispositionInformation), 0, []byte{1}))
-			w.ok(f.Close())
-			w.files[i] = nil
-		}
-		if seed%50 == 49 {
-			ask(t, s, nil, "offload", "revoke", "all")
-		}
+		wg.Wait()
+		ask(t, s, nil, "offload", "revoke", "all")
 	}
 	must(t, s.Stop())
 	if out, stderr, err := s.Command("check"); err != nil {
 		t.Errorf("check: %v\n%s%s", err, out, stderr)
+	}
+}
+
+// live is all that happens in a world.
+func (w *world) live() {
+	for range 24 {
+		w.step()
+	}
+	w.verify()
+	for i, f := range w.files {
+		w.ok(f.SetInfo(smb2.InfoFile, uint8(fscc.FileDispositionInformation), 0, []byte{1}))
+		w.ok(f.Close())
+		w.files[i] = nil
 	}
 }

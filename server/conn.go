@@ -1,7 +1,6 @@
 package server
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -72,55 +71,7 @@ type negotiation struct {
 	notification bool
 }
 
-// frameReader takes frames off the wire: small ones together with one system
-// call, the bodies of large ones straight into their own memory.
-type frameReader struct {
-	r        io.Reader
-	buf      []byte
-	from, to int
-}
-
-// header returns a frame's four header bytes.
-func (f *frameReader) header() (uint32, error) {
-	for f.to-f.from < frameHeader {
-		if f.from > 0 {
-			f.to = copy(f.buf, f.buf[f.from:f.to])
-			f.from = 0
-		}
-		n, err := f.r.Read(f.buf[f.to:])
-		f.to += n
-		if n == 0 && err != nil {
-			return 0, err
-		}
-	}
-	h := binary.BigEndian.Uint32(f.buf[f.from:])
-	f.from += frameHeader
-	return h, nil
-}
-
-// body fills p.
-func (f *frameReader) body(p []byte) error {
-	n := copy(p, f.buf[f.from:f.to])
-	f.from += n
-	if n == len(p) {
-		return nil
-	}
-	_, err := io.ReadFull(f.r, p[n:])
-	return err
-}
-
-// ready reports whether a whole small frame has been read already.
-func (f *frameReader) ready() bool {
-	if f.to-f.from < frameHeader {
-		return false
-	}
-	n := binary.BigEndian.Uint32(f.buf[f.from:]) & 0xFFFFFF
-	return f.to-f.from-frameHeader >= int(n)
-}
-
 const (
-	unauthReadBuffer = 4 << 10
-	readBuffer       = 64 << 10
 	// batch is how many frames the reader handles before it sends their replies.
 	batch = 32
 )
@@ -144,11 +95,6 @@ func (c *conn) read() {
 		if handled++; handled == batch || !c.in.ready() {
 			handled = 0
 			c.out.flush()
-		}
-		if len(c.in.buf) == unauthReadBuffer && c.authenticated.Load() {
-			buf := make([]byte, readBuffer)
-			c.in.to = copy(buf, c.in.buf[c.in.from:c.in.to])
-			c.in.from, c.in.buf = 0, buf
 		}
 	}
 }
@@ -364,6 +310,7 @@ func (c *conn) teardown() {
 
 // torn follows teardown.
 func (c *conn) torn() {
+	c.in.give()
 	c.server.budget.conns.Add(-1)
 	c.chainDone()
 }

@@ -166,7 +166,7 @@ func (s *Server) accept(nc net.Conn) {
 	c.bound()
 	s.budget.force(1)
 	s.budget.conns.Add(1)
-	c.in = frameReader{r: nc, buf: make([]byte, unauthReadBuffer)}
+	c.in.init(c)
 	c.out.init(c)
 	c.lastFrame.Store(s.clock.Load())
 	c.active.Store(2)

@@ -23,13 +23,16 @@ import (
 
 var figures = flag.Bool("figures", false, "measure at full size")
 
-// sizes are the steps of a row.
-func sizes(small int, full ...int) []int {
+// sizes are the steps of a row: two small ones, of which the second is to cost what the first does, or all of them.
+func sizes(little, much int, full ...int) []int {
 	if *figures {
 		return full
 	}
-	return []int{small}
+	return []int{little, much}
 }
+
+// spares is how many idle goroutines a server keeps that has had work: of its pool, and of the asking.
+const spares = 24
 
 // some is how many operations are measured.
 func some() int {
@@ -57,18 +60,23 @@ func (a *array) disk(tree *client.Tree, name string, size int64) *client.File {
 	return f
 }
 
-// Connections: a request costs the same whoever else is there.
+// Connections: a request costs the same whoever else is there. An idle one takes less than 64 KiB, and leaves nothing.
 func TestConnections(t *testing.T) {
-	for _, n := range sizes(8, 1, 10, 100, 1000) {
+	little := map[string]float64{}
+	for _, n := range sizes(2, 100, 1, 10, 100, 1000) {
 		a := start(t)
 		first := a.dial("vms", 128)
 		a.must(a.disk(first, "disk", 16<<20).Close())
-		before := a.rss()
+		kept := a.kept()
+		before, sockets, goroutines := a.rss(), a.sockets(), a.goroutines()
 		trees := []*client.Tree{first}
 		for len(trees) < n {
 			trees = append(trees, a.dial("vms", 16)) // a thousand share what the server has to lend
 		}
 		idle := a.rss() - before
+		if each := (a.kept() - kept) / float64(n); n >= 100 && each > 64*kib {
+			t.Errorf("an idle connection of %d takes %.1f KiB", n, each/kib)
+		}
 		files := make([]*client.File, n)
 		for i, tree := range trees {
 			f, err := tree.Create(open("disk"))
@@ -91,9 +99,22 @@ func TestConnections(t *testing.T) {
 		})
 		t.Logf("%5d connections: %6.1f KiB each while idle, read of 4 KiB %v, write of 64 KiB with four in flight on each %v, then %d MiB in all",
 			n, float64(idle)/float64(max(1, n-1))/kib, read, busy, a.rss()>>20)
-		for _, tree := range trees {
+		for what, work := range map[string]func(i int) error{
+			"a read":            func(i int) error { _, err := files[i%n].ReadAt(make([]byte, 4*kib), int64(i)*4*kib); return err },
+			"an open and close": func(i int) error { return openClose(trees[i%n], open("disk")) },
+		} {
+			much := a.allocated(16, work)
+			if little[what] == 0 {
+				little[what] = much
+			}
+			a.flat(fmt.Sprintf("%s beside %d connections", what, n), little[what], much)
+		}
+		for _, tree := range trees[1:] {
 			tree.Session.Conn.Close()
 		}
+		a.comesBack("sockets", sockets, a.sockets)
+		a.comesBack("goroutines", goroutines+spares, a.goroutines)
+		a.comesBack("opens", 1, a.opens)
 		a.Kill()
 	}
 }
@@ -106,8 +127,9 @@ func TestOpens(t *testing.T) {
 	for i := range 1000 {
 		a.must(openClose(tree, client.OpenFile(fmt.Sprintf("file%d", i))))
 	}
-	held, before := 0, a.rss()
-	for _, n := range sizes(100, 10, 1000, 10000, 100000) {
+	kept := a.kept()
+	held, before, little := 0, a.rss(), 0.0
+	for _, n := range sizes(100, 4000, 10, 1000, 10000, 100000) {
 		a.cost(n-held, 16, func(i int) error {
 			_, err := trees[i%4].Create(open(fmt.Sprintf("file%d", i%1000)))
 			return err
@@ -115,7 +137,19 @@ func TestOpens(t *testing.T) {
 		held = n
 		t.Logf("%6d opens held: %6.0f bytes each, open and close %v", n, float64(a.rss()-before)/float64(n),
 			a.cost(some(), 16, func(int) error { return openClose(tree, open(fmt.Sprintf("file%d", rand.IntN(1000)))) }))
+		much := a.allocated(16, func(i int) error { return openClose(tree, open(fmt.Sprintf("file%d", i))) })
+		if little == 0 {
+			little = much
+		}
+		a.flat(fmt.Sprintf("an open beside %d", n), little, much)
 	}
+	if each := (a.kept() - kept) / float64(held); each > 8*kib {
+		t.Errorf("an open takes %.0f bytes", each)
+	}
+	for _, tree := range trees {
+		tree.Session.Conn.Close()
+	}
+	a.comesBack("opens", 0, a.opens)
 }
 
 // Handles: what keeping an open beyond its connection costs.
@@ -132,16 +166,20 @@ func TestHandles(t *testing.T) {
 		flags smb2.DurableFlags
 	}{{"plain", plain, 0}, {"durable", plain, 0}, {"persistent", kept, smb2.DurableFlagPersistent}} {
 		began := time.Now()
-		cpu := a.cost(some(), 16, func(i int) error {
+		handle := func(i int) error {
 			m := open(fmt.Sprint("disk", i%100))
 			if row.name != "plain" {
 				m.RequestedOplockLevel = smb2.OplockLevelBatch
 				m = client.WithContext(m, smb2.ContextDurableRequestV2, &smb2.DurableRequestV2{CreateGUID: dtyp.NewGUID(), Flags: row.flags})
 			}
 			return openClose(row.tree, m)
-		})
+		}
+		little := a.allocated(16, handle)
+		cpu := a.cost(some(), 16, handle)
 		t.Logf("open and close of a %s handle: %v, %.0f per second", row.name, cpu, float64(some())/time.Since(began).Seconds())
+		a.flat(fmt.Sprintf("a %s handle after many", row.name), little, a.allocated(16, handle))
 	}
+	a.comesBack("opens", 0, a.opens)
 }
 
 // Sessions, each on a connection of its own.
@@ -188,8 +226,8 @@ func TestNames(t *testing.T) {
 	a := start(t)
 	tree := a.dial("vms", 128)
 	a.must(openClose(tree, client.OpenDirectory("dir")))
-	made := 0
-	for _, n := range sizes(500, 10, 1000, 100000, 1000000) {
+	made, little := 0, 0.0
+	for _, n := range sizes(200, 4000, 10, 1000, 100000, 1000000) {
 		made0 := made
 		create := a.cost(n-made, 64, func(i int) error {
 			return openClose(tree, client.OpenFile(fmt.Sprintf(`dir\file number %d.txt`, made0+i)))
@@ -198,6 +236,11 @@ func TestNames(t *testing.T) {
 		find := a.cost(some(), 16, func(int) error {
 			return openClose(tree, open(fmt.Sprintf(`dir\FILE number %d.txt`, rand.IntN(n))))
 		})
+		much := a.allocated(16, func(i int) error { return openClose(tree, open(fmt.Sprintf(`dir\FILE number %d.txt`, i%n))) })
+		if little == 0 {
+			little = much
+		}
+		a.flat(fmt.Sprintf("an open among %d names", n), little, much)
 		before, seen := a.cpu(), 0
 		rounds := max(1, min(100, some()/n))
 		for range rounds {
@@ -216,7 +259,8 @@ func TestNames(t *testing.T) {
 func TestSize(t *testing.T) {
 	a := start(t)
 	tree := a.dial("vms", 128)
-	for _, gib := range sizes(1, 1, 64, 1<<10, 16<<10, 100<<10) {
+	little := map[string]float64{}
+	for _, gib := range sizes(1, 4<<10, 1, 64, 1<<10, 16<<10, 100<<10) {
 		size, disks := int64(gib)<<30, []*client.File{}
 		for range 1 + gib>>16 {
 			disks = append(disks, a.disk(tree, fmt.Sprintf("disk%d-%d", gib, len(disks)), size/int64(1+gib>>16)))
@@ -233,6 +277,16 @@ func TestSize(t *testing.T) {
 			return err
 		})
 		t.Logf("%6d GiB: first write of 4 KiB %v, overwrite %v, read %v", gib, write, again, read)
+		for what, work := range map[string]func(i int) error{
+			"an overwrite": func(i int) error { _, err := disks[i%len(disks)].WriteAt(p, at[i]); return err },
+			"a read":       func(i int) error { _, err := disks[i%len(disks)].ReadAt(make([]byte, 4*kib), at[i]); return err },
+		} {
+			much := a.allocated(32, work)
+			if little[what] == 0 {
+				little[what] = much
+			}
+			a.flat(fmt.Sprintf("%s in %d GiB", what, gib), little[what], much)
+		}
 		for _, f := range disks {
 			a.must(f.Close())
 		}
@@ -246,7 +300,7 @@ func TestSnapshots(t *testing.T) {
 	f := a.disk(tree, "disk", 16<<20)
 	p := bytes.Repeat([]byte{7}, 4*kib)
 	taken := 0
-	for _, n := range sizes(20, 0, 10, 100, 1000, 10000) {
+	for _, n := range sizes(10, 20, 0, 10, 100, 1000, 10000) {
 		var slowest time.Duration
 		for ; taken < n; taken++ {
 			_, err := f.WriteAt(p, rand.Int64N(4096)*4*kib)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -258,7 +259,8 @@ func TestRebuildFromLog(t *testing.T) {
 // syncedFS notes how many bytes a file ever had that were not synced.
 type syncedFS struct {
 	vfs.FS
-	most int
+	mu   sync.Mutex // the index writes on its own
+	most int        // guarded by mu
 }
 
 func (f *syncedFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
@@ -271,22 +273,31 @@ func (f *syncedFS) Unwrap() vfs.FS { return f.FS }
 type syncedFile struct {
 	vfs.File
 	fs    *syncedFS
-	dirty int
+	dirty int // guarded by fs.mu
+}
+
+// has notes that n bytes more, or none, are not synced.
+func (f *syncedFile) has(n int) {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if f.dirty += n; n == 0 {
+		f.dirty = 0
+	}
+	f.fs.most = max(f.fs.most, f.dirty)
 }
 
 func (f *syncedFile) Write(p []byte) (int, error) {
-	f.dirty += len(p)
-	f.fs.most = max(f.fs.most, f.dirty)
+	f.has(len(p))
 	return f.File.Write(p)
 }
 
 func (f *syncedFile) Sync() error {
-	f.dirty = 0
+	f.has(0)
 	return f.File.Sync()
 }
 
 func (f *syncedFile) SyncData() error {
-	f.dirty = 0
+	f.has(0)
 	return f.File.SyncData()
 }
 
@@ -308,12 +319,17 @@ func TestMirrorSyncsByPieces(t *testing.T) {
 	if err := from.Close(); err != nil {
 		t.Fatal(err)
 	}
+	fs.mu.Lock()
 	fs.most = 0
+	fs.mu.Unlock()
 	if err := v.mirror.copy("vol/table", "vol/copy", true); err != nil {
 		t.Fatal(err)
 	}
-	if fs.most == 0 || fs.most > 1<<20 {
-		t.Errorf("%d bytes were not synced at a time", fs.most)
+	fs.mu.Lock()
+	most := fs.most
+	fs.mu.Unlock()
+	if most == 0 || most > 1<<20 {
+		t.Errorf("%d bytes were not synced at a time", most)
 	}
 	if st, err := fs.Stat("vol/copy"); err != nil || st.Size() != 5<<20 {
 		t.Errorf("the copy: %v, %v", st, err)

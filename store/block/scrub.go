@@ -490,6 +490,11 @@ func (p *scrubPass) someChunks(from []byte) (next []byte, err error) {
 	c := &p.c
 	c.hold(p.s.v.index.NewSnapshot())
 	defer c.drop()
+	// The index knows a change before its writer has copied the data, and the log's memory says nothing of
+	// the disk: it is verified behind a sync.
+	if err := p.s.v.Sync(); err != nil {
+		return nil, err
+	}
 	walk, n := chunkWalk{c: c}, 0
 	var rest []byte
 	next, err = c.scanFrom(from, []byte{kChunk + 1}, func(key, value []byte) error {

@@ -294,6 +294,30 @@ func TestScrubRate(t *testing.T) {
 	}
 }
 
+// A pass verifies what is on the disk, not what its writer may be copying to the log's memory still.
+func TestScrubReadsTheDisk(t *testing.T) {
+	v, _ := manual(t)
+	n, s := newFile(t, v, "f")
+	defer n.Close()
+	defer s.Close()
+	pos, err := s.WriteAt(stamp(0, 1), 0, store.Touch{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.log.Durable() >= uint64(pos) {
+		t.Fatal("it is durable at once: this test proves nothing")
+	}
+	reads := 0
+	v.TakeTurns(func(int, <-chan struct{}) {
+		if reads++; v.log.Durable() < uint64(pos) {
+			t.Error("it reads what is not durable")
+		}
+	})
+	if err := v.scrub.pass(); err != nil || reads == 0 {
+		t.Fatal(reads, err)
+	}
+}
+
 // Beside writes, clones, snapshots, removals, flushes and cleaning a scrubber finds nothing.
 func TestScrubBesideWork(t *testing.T) {
 	for seed := range uint64(4) {

@@ -1,11 +1,8 @@
 package block
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -82,7 +79,7 @@ func (v *Volume) Check(how CheckOptions) (Summary, error) {
 	if err := v.check(); err != nil {
 		return Summary{}, err
 	}
-	c := &checker{v: v, how: how}
+	c := &checker{v: v, how: how, weight: v.window}
 	c.take()
 	defer c.drop()
 	if err := c.tables(); err != nil {
@@ -127,7 +124,7 @@ type checker struct {
 	owes  int               // bytes of keys and values that were read since it was asked
 
 	indexed int64     // bytes of keys and values that a scrubber read
-	regions int       // that a window may hold; 0: as many as there are between countWindow changed ones
+	weight  int       // of the regions that a window may hold, 0: countWindow
 	counted *regionID // whose counts are being reported
 }
 
@@ -140,192 +137,3 @@ func (c *checker) found(p Problem) {
 		c.how.Found(p)
 	}
 }
-
-// countWindow is how many regions are counted in one pass over the chunk maps.
-const countWindow = 1 << 14
-
-// counts checks the reference counts against the chunk maps.
-func (c *checker) counts() error {
-	var from regionID
-	referred, more := int64(0), true
-	for more {
-		w, err := c.window(from)
-		if err != nil {
-			return err
-		}
-		referred += w.report(c)
-		from, more = w.end, w.end != regionID{}
-	}
-	if referred != c.total {
-		c.found(Problem{What: fmt.Sprintf("%d bytes are counted as living, %d are referred to", c.total, referred)})
-	}
-	return nil
-}
-
-// window counts the references of the next regions, from is the first of them.
-func (c *checker) window(from regionID) (*window, error) {
-	w := &window{from: from, counts: map[regionID]*region{}, refs: map[regionID]*sectors{}}
-	err := w.load(c)
-	if err == nil {
-		err = w.count(c)
-	}
-	return w, err
-}
-
-// window is a range of regions whose references are counted.
-type window struct {
-	from, end regionID // end is open; zero: there is no end
-	counts    map[regionID]*region
-	refs      map[regionID]*sectors
-}
-
-func (a regionID) compare(b regionID) int {
-	if c := cmp.Compare(a.container, b.container); c != 0 {
-		return c
-	}
-	return cmp.Compare(a.region, b.region)
-}
-
-func (a regionID) less(b regionID) bool { return a.compare(b) < 0 }
-
-func (w *window) holds(id regionID) bool {
-	return !id.less(w.from) && (w.end == regionID{} || id.less(w.end))
-}
-
-func (w *window) at(id regionID) *region {
-	r := w.counts[id]
-	if r == nil {
-		r = new(region)
-		w.counts[id], w.refs[id] = r, new(sectors)
-	}
-	return r
-}
-
-// load reads what the index says, negated: counting must bring it to minus one.
-func (w *window) load(c *checker) error {
-	most := cmp.Or(c.regions, countWindow)
-	for from := regionKey(nil, kCounts, w.from.container, w.from.region); from != nil; {
-		var err error
-		from, err = c.scanFrom(from, []byte{kCounts + 1}, func(key, value []byte) error { return w.loadRegion(c, most, key, value) })
-		if err != nil && !errors.Is(err, errWindow) {
-			return err
-		}
-	}
-	return nil
-}
-
-// errWindow: the rest is for other windows.
-var errWindow = errors.New("window is full")
-
-func (w *window) loadRegion(c *checker, most int, key, value []byte) error {
-	id := regionID{be.Uint64(key[1:]), be.Uint16(key[9:])}
-	if len(w.counts) == most {
-		w.end = id
-		return errWindow
-	}
-	if !c.hasContainer(id) {
-		return nil
-	}
-	r := w.at(id)
-	if err := eachInterval(value, func(i interval) {
-		for s := i.off; s < i.off+i.n; s++ {
-			r[s] -= i.change
-		}
-	}); err != nil {
-		c.found(Problem{What: fmt.Sprintf("reference counts of container %d region %d: %v", id.container, id.region, err)})
-	}
-	return nil
-}
-
-// shrink ends the window behind so many regions when it holds many more: the chunk maps refer to others
-// than those whose counts changed.
-func (w *window) shrink(most int) {
-	if len(w.counts) <= most+most/4 {
-		return
-	}
-	ids := slices.SortedFunc(maps.Keys(w.counts), regionID.compare)
-	w.end = ids[most]
-	for _, id := range ids[most:] {
-		delete(w.counts, id)
-		delete(w.refs, id)
-	}
-}
-
-func (c *checker) hasContainer(id regionID) bool {
-	if c.segs[id.container] {
-		return true
-	}
-	runs, err := c.v.space.places.of(id)
-	return err == nil && len(runs) > 0
-}
-
-// count adds what the chunk maps refer to.
-func (w *window) count(c *checker) error {
-	var all []state
-	var body []byte
-	flush := func() {
-		var x [8]piece
-		for b := range uint8(chunkBlocks) {
-			for _, p := range runs(x[:0], all, b) {
-				off, n := p.extent(b)
-				for s := off; s < off+n; s++ {
-					if id := (regionID{p.container, uint16(s / regionSects)}); w.holds(id) {
-						w.at(id)[s%regionSects]++
-						w.refs[id].add(int(s % regionSects))
-					}
-				}
-			}
-		}
-		all = all[:0]
-		if c.regions > 0 {
-			w.shrink(c.regions)
-		}
-	}
-	err := c.scan(kChunk, func(key, value []byte) error {
-		b, version := versionOf(key)
-		if string(b) != string(body) {
-			flush()
-			body = append(body[:0], b...)
-		}
-		m := new(chunkMap)
-		if _, err := m.apply(value, nil); err == nil {
-			all = append(all, state{version: version, m: m})
-		}
-		return nil
-	})
-	flush()
-	return err
-}
-
-// report names the regions whose counts are wrong: where maps refer n times, the changes
-// must say n-1. It returns how many bytes are referred to.
-func (w *window) report(c *checker) int64 {
-	bytes := int64(0)
-	defer func() { c.counted = nil }()
-	for id, r := range w.counts {
-		c.counted = &id
-		for s := 0; s < regionSects; s++ {
-			// What is left is references minus changes: one where they agree, none where
-			// there is no data, or data that nothing refers to; the sum tells these apart.
-			if w.refs[id].has(s) {
-				bytes += sectorSize
-			}
-			if r[s] == 1 || r[s] == 0 && !w.refs[id].has(s) {
-				continue
-			}
-			e := s
-			for e+1 < regionSects && r[e+1] == r[s] {
-				e++
-			}
-			c.found(Problem{What: fmt.Sprintf("container %d region %d, sectors %d to %d: reference count is off by %d",
-				id.container, id.region, s, e, r[s]-1)})
-		}
-	}
-	return bytes
-}
-
-// sectors is a set of sectors of a region.
-type sectors [regionSects / 64]uint64
-
-func (s *sectors) has(i int) bool { return s != nil && s[i/64]&(1<<(i%64)) != 0 }
-func (s *sectors) add(i int)      { s[i/64] |= 1 << (i % 64) }

@@ -1,6 +1,7 @@
 package block
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -134,4 +135,63 @@ func versioned(v *Volume, body []byte) []byte {
 		return at(body, 0)
 	}
 	return at(body, f.version)
+}
+
+// A wrong count is found whichever window it is in, as one however many sectors it is of, and so is one too
+// few in the sum.
+func TestCheckOfCounts(t *testing.T) {
+	for _, window := range []int{0, 1, 3} {
+		t.Run(fmt.Sprint(window), func(t *testing.T) {
+			v, _ := manual(t)
+			v.window = window
+			n, s := newFile(t, v, "f")
+			defer n.Close()
+			defer s.Close()
+			for b := range 300 {
+				if _, err := s.WriteAt(stamp(b, 1), int64(b)*blockSize, store.Touch{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wrong := func(block int64, by int32) {
+				all, err := v.versions(chunkBody(nil, n.ID(), s.(*handle).no, uint32(block/chunkBlocks)))
+				if err != nil || len(all) == 0 {
+					t.Fatal(len(all), err)
+				}
+				p, _ := all[0].m.at(uint8(block % chunkBlocks))
+				off, sects := p.extent(uint8(block % chunkBlocks))
+				id := regionID{p.container, uint16(off / regionSects)}
+				value := appendInterval(nil, 0, interval{off % regionSects, sects, by})
+				if err := v.index.Merge(regionKey(nil, kCounts, id.container, id.region), value, pebble.NoSync); err != nil {
+					t.Fatal(err)
+				}
+			}
+			found := func() (list []string) {
+				if _, err := v.Check(CheckOptions{Found: func(p Problem) { list = append(list, p.What) }}); err != nil {
+					t.Fatal(err)
+				}
+				return list
+			}
+			if list := found(); len(list) != 0 {
+				t.Error(list)
+			}
+			for _, block := range []int64{3, 150, 290} {
+				for _, by := range []int32{1, -1, 5} {
+					wrong(block, by)
+					if list := found(); len(list) != 1 || !strings.Contains(list[0], fmt.Sprintf("off by %d", -by)) {
+						t.Errorf("block %d by %d: %q", block, by, list)
+					}
+					wrong(block, -by)
+				}
+			}
+			if list := found(); len(list) != 0 {
+				t.Errorf("mended: %q", list)
+			}
+			v.space.mu.Lock()
+			v.space.live += sectorSize
+			v.space.mu.Unlock()
+			if list := found(); len(list) != 1 || !strings.Contains(list[0], "counted as living") {
+				t.Errorf("the sum: %q", list)
+			}
+		})
+	}
 }

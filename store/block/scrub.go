@@ -90,15 +90,16 @@ type scrubber struct {
 // scrubLimits bounds what a pass compares.
 type scrubLimits struct {
 	records int // of the tree (inodes, streams, names and links) that are compared in one state
-	window  int // regions whose references are counted at once, 8 KiB for each
+	window  int // the weight of the regions that are counted at once, see countWindow
 	windows int // in one pass, at least: each reads all chunk maps
 	// reads is how many bytes of chunk maps, for every byte of data that was verified, a pass may read for
 	// more windows.
 	reads int64
 }
 
-// defaultLimits are 21 MB for a window, and 64 windows for 128 GiB of segments. Maps of 4 KiB pieces are a two-hundredth of
-// the data, larger ones less, so that reading as much again is 200 windows, or more.
+// defaultLimits are 21 MB for a window of 32 GiB of segments where little is shared, and 2 GiB where all is, and 64
+// windows. Maps of 4 KiB pieces are a two-hundredth of the data, larger ones less, so that reading as much
+// again is 200 windows, or more.
 var defaultLimits = scrubLimits{records: 1 << 12, window: countWindow / 8, windows: 64, reads: 1}
 
 // scrubFound is a problem and the pass that found it last.
@@ -275,7 +276,7 @@ func (s *scrubber) begin(due bool) *scrubPass {
 	s.cancel, s.count = make(chan struct{}), 0
 	s.begun++
 	p := &scrubPass{s: s, number: s.begun, cancel: s.cancel}
-	p.c = checker{v: v, pacer: p.pace, regions: s.limits.window}
+	p.c = checker{v: v, pacer: p.pace, weight: s.limits.window}
 	return p
 }
 

@@ -37,7 +37,7 @@ func (v *Volume) Usage() (Usage, error) {
 	if err := v.check(); err != nil {
 		return Usage{}, err
 	}
-	c := &checker{v: v, how: CheckOptions{SkipData: true}}
+	c := &checker{v: v, how: CheckOptions{SkipData: true}, weight: v.window}
 	v.epoch.Lock()
 	c.hold(v.index.NewSnapshot())
 	c.segs = map[uint64]bool{}
@@ -52,7 +52,15 @@ func (v *Volume) Usage() (Usage, error) {
 	defer c.drop()
 	var from regionID
 	for more := true; more; {
-		w := &window{from: from, counts: map[regionID]*region{}, refs: map[regionID]*sectors{}}
+		var end regionID
+		if len(c.segs)*v.space.regions() > c.most() { // which regions it can be of is found by counting them
+			all, err := c.window(from)
+			if err != nil {
+				return u.out, err
+			}
+			end = all.end
+		}
+		w := newWindow(from, end)
 		if err := w.load(c); err != nil {
 			return u.out, err
 		}
@@ -125,17 +133,17 @@ func (u *usage) count(w *window) error {
 	}
 	for id, h := range held {
 		for i, x := range h {
-			if live := w.refs[id]; live != nil {
-				x &^= live[i]
+			if at := w.counts[id]; at != nil {
+				x &^= at.refs[i]
 			}
 			u.out.SnapshotHeld += int64(bits.OnesCount64(x)) * sectorSize
 		}
 	}
-	for id, live := range w.refs {
-		for i, x := range live {
+	for _, at := range w.counts {
+		for i, x := range at.refs {
 			u.out.Live += int64(bits.OnesCount64(x)) * sectorSize
 			for ; x != 0; x &= x - 1 {
-				if w.counts[id][i*64+bits.TrailingZeros64(x)] < 0 {
+				if at.is(i*64+bits.TrailingZeros64(x)) < 0 {
 					u.out.Shared += sectorSize
 				}
 			}
@@ -202,10 +210,11 @@ func (u *usage) run(w *window, held map[regionID]*sectors, p *piece, b uint8, li
 		if !w.holds(id) {
 			continue
 		}
-		shared := w.at(id)[s%regionSects] < 0
+		at := w.at(id)
+		shared := at.is(int(s%regionSects)) < 0
 		switch {
 		case live:
-			w.refs[id].add(int(s % regionSects))
+			at.refs.add(int(s % regionSects))
 			f.Live += sectorSize
 			if shared {
 				f.Shared += sectorSize

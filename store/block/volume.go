@@ -69,6 +69,7 @@ type Volume struct {
 	cleaner cleaner
 	few     int                                 // chunks that a change may touch one by one
 	eager   bool                                // tests: clean whenever there is garbage
+	window  int                                 // tests: in place of countWindow
 	wrote   struct{ data, moved atomic.Uint64 } // bytes
 	read    atomic.Uint64                       // bytes of data, whoever wanted them
 	large   atomic.Int32                        // large reads going on

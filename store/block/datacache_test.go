@@ -340,3 +340,64 @@ func TestDataCacheRace(t *testing.T) {
 		t.Errorf("%d bytes are still lent", st.DataBorrowed)
 	}
 }
+
+// BenchmarkDataCache reads 1 MiB in turn of a file of 128 MiB in the page cache: without a cache of data, with one that
+// holds it all, by copy and lent, with one of an eighth, which a pass over it all must leave alone, and
+// with everything in pieces of 4 KiB all over the log.
+func BenchmarkDataCache(b *testing.B) {
+	const size = 128 << 20
+	for _, tt := range []struct {
+		name      string
+		cache     int64
+		lent, cut bool
+	}{
+		{"off", 0, false, false}, {"passed", size / 8, true, false}, {"copied", 2 * size, false, false}, {"lent", 2 * size, true, false},
+		{"pieces/off", 0, false, true}, {"pieces/lent", 2 * size, true, true},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			v, err := Open(Options{Dir: b.TempDir(), DataCache: tt.cache})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer v.Close()
+			n, s := newFile(b, v, "disk")
+			defer n.Close()
+			defer s.Close()
+			p := noise(1 << 20)
+			for off := int64(0); off < size; off += 1 << 20 {
+				write(b, s, p, off)
+			}
+			if tt.cut {
+				for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(size / blockSize) {
+					write(b, s, p[:blockSize], int64(i)*blockSize)
+				}
+			}
+			if err := v.Sync(); err != nil {
+				b.Fatal(err)
+			}
+			parts := new(store.Parts)
+			read := func(i int) {
+				off := int64(i) << 20 % size
+				if !tt.lent {
+					_, err = s.ReadAt(p, off)
+				} else if _, err = s.(store.Lender).ReadParts(p, off, parts); err == nil {
+					parts.Release()
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+			for i := range 3 * size >> 20 {
+				read(i)
+			}
+			b.SetBytes(1 << 20)
+			b.ReportAllocs()
+			used := cpu()
+			b.ResetTimer()
+			for i := range b.N {
+				read(i)
+			}
+			b.ReportMetric(float64((cpu()-used).Microseconds())/float64(b.N), "cpu-µs/op")
+		})
+	}
+}

@@ -182,31 +182,51 @@ func (s *stream) readPages(p []byte, off int64, parts *store.Parts) (missed int,
 		if err := s.extents(i, uint8(in/blockSize), uint8((in+k-1)/blockSize), &x); err != nil {
 			return missed, s.corrupt(i, in, k, err)
 		}
-		for off += int64(k); k > 0; {
-			n := min(k, pageSize-in%pageSize)
-			hit, err := s.readPage(&x, i, p[:n], in, parts)
-			if err != nil {
-				return missed, err
-			}
-			if !hit {
+		off += int64(k)
+		rest := p[:k]
+		p = p[k:]
+		late := rest[:0] // what the log is to be asked for, at offset from
+		from := in
+		for len(rest) > 0 {
+			n := min(len(rest), pageSize-in%pageSize)
+			where := s.readPage(&x, i, rest[:n], in, parts)
+			if where != cachedPage {
 				missed += n
 			}
-			p, in, k = p[n:], in+n, k-n
+			if where == uncachedPage {
+				late = late[:len(late)+n]
+			} else {
+				if err := s.readExtents(&x, i, late, from); err != nil {
+					return missed, err
+				}
+				late, from = rest[n:n], in+n
+			}
+			rest, in = rest[n:], in+n
+		}
+		if err := s.readExtents(&x, i, late, from); err != nil {
+			return missed, err
 		}
 	}
 	return missed, nil
 }
 
+// Where a page was found.
+const (
+	cachedPage   = iota
+	filledPage   // it was read into the cache
+	uncachedPage // it is to be read from the log to where parts say it is
+)
+
 // zeros is what a page without anything stored holds.
 var zeros [pageSize]byte
 
-// readPage reads what lies at offset in of a chunk, of which x says all: no more than the rest of
-// a page.
-func (s *stream) readPage(x *extents, chunk uint32, p []byte, in int, parts *store.Parts) (hit bool, err error) {
+// readPage reads what lies at offset in of a chunk, of which x says all, no more than the rest of
+// a page; or appends p, for the caller to fill.
+func (s *stream) readPage(x *extents, chunk uint32, p []byte, in int, parts *store.Parts) (where int) {
 	var want contents
 	if !x.page(in, len(p), &want) {
 		parts.Add(zeros[:len(p)], nil)
-		return true, nil
+		return cachedPage
 	}
 	c := &s.n.v.data
 	id := pageID{s.n.id, s.no, uint64(chunk)*(chunkSize/pageSize) + uint64(in/pageSize)}
@@ -218,7 +238,7 @@ func (s *stream) readPage(x *extents, chunk uint32, p []byte, in int, parts *sto
 	if w != nil {
 		if same = w.has.same(&want); same == want.known {
 			parts.Add(w.mem[at:at+len(p):at+len(p)], w)
-			return true, nil
+			return cachedPage
 		}
 		defer w.Release()
 	}
@@ -228,16 +248,13 @@ func (s *stream) readPage(x *extents, chunk uint32, p []byte, in int, parts *sto
 			if n.id = id; s.fill(n, w, same, &want, x, chunk) {
 				c.enter(n)
 				parts.Add(n.mem[at:at+len(p):at+len(p)], n)
-				return false, nil
+				return filledPage
 			}
 			n.Release()
 		}
 	}
-	if err := s.readExtents(x, chunk, p, in); err != nil {
-		return false, err
-	}
 	parts.Add(p, nil)
-	return false, nil
+	return uncachedPage
 }
 
 // page says what the blocks hold from offset in of the chunk on, and whether anything of it is stored.

@@ -286,6 +286,17 @@ func (o *outgoing) position() uint64 {
 	return o.offered
 }
 
+// maxLent is how much may be queued for a client that is still lent the store's memory: who asks for
+// much and takes nothing must not keep it from others.
+const maxLent = 16 << 20
+
+// behind reports that the client has much to take.
+func (o *outgoing) behind() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.queued > maxLent
+}
+
 // empty reports that everything has been written, or will never be.
 func (o *outgoing) empty() bool {
 	o.mu.Lock()

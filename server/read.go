@@ -66,7 +66,7 @@ const leastLent = 32 << 10
 // pieces that the store has in memory: then they are the chain's parts.
 func (r *request) readInto(f *file, p []byte, off int64) (int, ntstatus.Status) {
 	ch := r.chain
-	if len(p) < leastLent || !r.last || ch.first != nil {
+	if len(p) < leastLent || !r.last || ch.first != nil || r.conn.out.behind() {
 		return f.obj.Read(p, off)
 	}
 	n, status := f.obj.ReadParts(p, off, &ch.parts)

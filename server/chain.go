@@ -175,6 +175,10 @@ func (ch *chain) begin() bool {
 	if r.hdr.Flags&smb2.FlagServerToRedir != 0 {
 		return false
 	}
+	// [MS-SMB2] 3.3.5.2.1.1: who encrypts speaks for that session alone. The messages are not signed.
+	if ch.encrypted && r.hdr.Flags&smb2.FlagRelatedOperations == 0 && r.hdr.SessionID != ch.sealer.id {
+		return false
+	}
 	if int(r.hdr.Command) < len(commands) {
 		r.row = &commands[r.hdr.Command]
 		ch.conn.server.metrics.requests[r.hdr.Command].Inc()

@@ -56,6 +56,25 @@ var sealedCases = []Case{
 		smb2.Header(m).SetSessionID(s.ID ^ 0xFF)
 		return m
 	})},
+	{"second request of an encrypted chain is of another session", "3.3.5.2.1.1", func(t Target) error {
+		return t.session(func(c *client.Conn, s *client.Session) error {
+			other, err := c.Login(t.credentials())
+			if err != nil {
+				return err
+			}
+			if !s.CanEncrypt() {
+				return nil
+			}
+			first := append(echo(s, 1), make([]byte, 4)...)
+			smb2.Header(first).SetNextCommand(uint32(len(first)))
+			h := smb2.HeaderFields{Command: smb2.CommandLogoff, MessageID: c.NextMessageID() + 1, CreditCharge: 1, SessionID: other.ID}
+			second := (&smb2.Empty{}).AppendTo(smb2.AppendHeader(nil, &h))
+			if err := c.SendFrame(s.SealMessage(append(first, second...), s.ID)); err != nil {
+				return err
+			}
+			return ends(c)
+		})
+	}},
 	{"encrypted related request without one before", "3.3.5.2.1.1", sealedBytes(func(s *client.Session) []byte {
 		m := echo(s, 1)
 		smb2.Header(m).SetFlags(smb2.FlagRelatedOperations)

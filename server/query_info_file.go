@@ -296,17 +296,19 @@ func (q *query) namedEAs(eas []fscc.EA) {
 		q.fail(ntstatus.EAListInconsistent)
 		return
 	}
+	there := make(map[string]fscc.EA, len(eas)) // a client may name hundreds of thousands
+	for i := range eas {
+		there[eas[i].Name] = eas[i]
+	}
 	var want []fscc.EA
 	for _, n := range names {
 		if !fscc.ValidEAName(n) {
 			q.fail(ntstatus.InvalidEAName)
 			return
 		}
-		e := fscc.EA{Name: n}
-		for i := range eas {
-			if eas[i].Name == fold(n) {
-				e = eas[i]
-			}
+		e, ok := there[fold(n)]
+		if !ok {
+			e = fscc.EA{Name: n}
 		}
 		want = append(want, e)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"gabion/conformance/client"
+	"gabion/protocol/fscc"
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
 )
@@ -87,6 +88,30 @@ var floodCases = []Case{
 			return dir.Close()
 		})
 	}},
+	{"a hundred thousand extended attributes", "3.3.5.21.1", func(t Target) error {
+		return t.file(func(c *client.Conn, f *client.File) error {
+			var set []fscc.EA
+			var get []string
+			for i := range 100000 {
+				set = append(set, fscc.EA{Name: fmt.Sprintf("%05d", i), Value: []byte{1}})
+				get = append(get, fmt.Sprintf("%05d", i))
+			}
+			if err := credits(f, 64); err != nil {
+				return err
+			}
+			m := &smb2.SetInfoRequest{FileID: f.ID, InfoType: smb2.InfoFile, FileInfoClass: uint8(fscc.FileFullEaInformation), Buffer: fscc.EncodeEAs(set[:4000])}
+			if r, err := c.Call(f.Tree.Request(m)); gets(r, err, ntstatus.Success, ntstatus.EasNotSupported, ntstatus.EATooLarge) != nil {
+				return fmt.Errorf("a few: %w", err)
+			}
+			q := &smb2.QueryInfoRequest{FileID: f.ID, InfoType: smb2.InfoFile, FileInfoClass: uint8(fscc.FileFullEaInformation), OutputBufferLength: 64 << 10, Input: fscc.AppendGetEAs(nil, get)}
+			if r, err := c.Call(f.Tree.Request(q)); err != nil {
+				return fmt.Errorf("all of them asked for: %v %w", r, err)
+			}
+			m.Buffer = fscc.EncodeEAs(set)
+			r, err := c.Call(f.Tree.Request(m))
+			return gets(r, err, ntstatus.EATooLarge, ntstatus.EasNotSupported, ntstatus.InvalidParameter)
+		})
+	}},
 	{"reader that does not read", "", func(t Target) error {
 		return t.file(func(c *client.Conn, f *client.File) error {
 			// Thousands of answers nobody takes off the wire: the server may wait, or end
@@ -114,4 +139,19 @@ var floodCases = []Case{
 			return nil // dropped with all of them open
 		})
 	}},
+}
+
+// credits asks until there are so many credits.
+func credits(f *client.File, n int) error {
+	for range 100 {
+		if f.Tree.Session.Conn.Credits() >= n {
+			return nil
+		}
+		r := f.Tree.Request(&smb2.Empty{Of: smb2.CommandEcho})
+		r.Header.Credits = uint16(n)
+		if _, err := f.Tree.Session.Conn.Call(r); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%d credits, want %d", f.Tree.Session.Conn.Credits(), n)
 }

@@ -62,6 +62,24 @@ func (o *Open) SetEA(list []byte) (store.Pos, ntstatus.Status) {
 	return o.through(pos, false), f.vol.fs.statusOf(err)
 }
 
+// changeEAs applies changes in order, of which there may be hundreds of thousands. The last one of a name
+// counts, and has its place.
+func changeEAs(have, changes []fscc.EA) []fscc.EA {
+	all := slices.Concat(have, changes)
+	last := make(map[string]int, len(all))
+	for i := range all {
+		all[i].Name = strings.ToUpper(all[i].Name)
+		last[all[i].Name] = i
+	}
+	left := have[:0]
+	for i := range all {
+		if last[all[i].Name] == i && len(all[i].Value) > 0 {
+			left = append(left, all[i])
+		}
+	}
+	return left
+}
+
 // mergeEA applies a list of changes to a stored list. The result is never nil, so
 // that an empty one removes the blob; size is what FileEaInformation reports.
 func mergeEA(stored, changes []byte) (list []byte, size uint32, st ntstatus.Status) {
@@ -80,13 +98,7 @@ func mergeEA(stored, changes []byte) (list []byte, size uint32, st ntstatus.Stat
 		case err != nil:
 			return nil, 0, ntstatus.EAListInconsistent
 		}
-		for _, ea := range set {
-			have = slices.DeleteFunc(have, func(h fscc.EA) bool { return strings.EqualFold(h.Name, ea.Name) })
-			if len(ea.Value) > 0 {
-				ea.Name = strings.ToUpper(ea.Name)
-				have = append(have, ea)
-			}
-		}
+		have = changeEAs(have, set)
 	}
 	size = fscc.PackedEASize(have)
 	if size > fscc.MaxEASize-5 {

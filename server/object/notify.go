@@ -36,12 +36,18 @@ type notifyTable struct {
 	n       atomic.Int32 // watches, read without the lock: nobody watches most volumes
 	mu      sync.Mutex
 	watches []*watch // guarded by mu, as are their fields
+	bytes   int      // of the events of all; guarded by mu
 }
+
+// maxNotifyBytes bounds what all watches of a volume collect for clients that do not ask for it. Who would collect
+// more is told to look for itself.
+const maxNotifyBytes = 64 << 20
 
 // watch is a ChangeNotifyEntry ([MS-FSA] 2.1.1.8): it exists from the first
 // CHANGE_NOTIFY on an open until the open is closed, and collects events between
 // requests.
 type watch struct {
+	table    *notifyTable
 	o        *Open
 	dir      store.FileID
 	path     string // of the directory, from the volume's root
@@ -88,7 +94,7 @@ func (o *Open) Notify(filter uint32, tree bool, maxBytes int, done func([]Notify
 	t.mu.Lock()
 	w := o.watch
 	if w == nil {
-		w = &watch{o: o, dir: o.file.id, path: path, filter: filter, tree: tree, limit: maxBytes, deleted: deleted}
+		w = &watch{table: t, o: o, dir: o.file.id, path: path, filter: filter, tree: tree, limit: maxBytes, deleted: deleted}
 		o.watch = w
 		t.watches = append(t.watches, w)
 		t.n.Add(1)
@@ -139,7 +145,7 @@ func (w *watch) deliver(l *later) {
 		case w.overflow || w.bytes > r.max:
 			events, st = nil, ntstatus.NotifyEnumDir
 		}
-		w.events, w.bytes, w.overflow = nil, 0, false
+		w.clear(false)
 		l.add(func() { r.done(events, st) })
 	}
 }
@@ -154,11 +160,18 @@ func (w *watch) add(l *later, events ...NotifyEvent) {
 			continue
 		}
 		w.events = append(w.events, e)
-		if w.bytes += e.size(); w.bytes > w.limit {
-			w.events, w.bytes, w.overflow = nil, 0, true
+		w.bytes += e.size()
+		if w.table.bytes += e.size(); w.bytes > w.limit || w.table.bytes > maxNotifyBytes {
+			w.clear(true)
 		}
 	}
 	w.deliver(l)
+}
+
+// clear drops the events; overflow says that they are lost.
+func (w *watch) clear(overflow bool) {
+	w.table.bytes -= w.bytes
+	w.events, w.bytes, w.overflow = nil, 0, overflow
 }
 
 // sees returns the name under which w sees a path, "" when it does not.
@@ -298,6 +311,7 @@ func (v *Volume) endWatch(o *Open, l *later) {
 		}
 	}
 	w.waiting = nil
+	w.clear(false)
 }
 
 // reportModified tells of changes to the open file or stream.

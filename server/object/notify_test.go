@@ -226,3 +226,37 @@ func TestWatchFollowsItsDirectory(t *testing.T) {
 	w.close(r.o)
 	w.idle()
 }
+
+// TestNotifyIsBounded: what watches collect is bounded for all of them together. Who would have more is told to look.
+func TestNotifyIsBounded(t *testing.T) {
+	w := newWorld(t)
+	t0 := &w.vol.notify
+	var watches []*Open
+	status := map[ntstatus.Status]int{}
+	collect := func(o *Open) *Pending {
+		return o.Notify(notifyFileName, true, 8<<20, func(_ []NotifyEvent, st ntstatus.Status) { status[st]++ })
+	}
+	for range 300 {
+		o := w.create("", folder)
+		collect(o).Cancel()
+		watches = append(watches, o)
+	}
+	for i := range 500 {
+		w.make(fmt.Sprintf("%s%03d", strings.Repeat("x", 250), i))
+		if t0.bytes > maxNotifyBytes {
+			t.Fatalf("%d bytes are kept", t0.bytes)
+		}
+	}
+	for _, o := range watches {
+		collect(o)
+	}
+	if t0.bytes != 0 || status[ntstatus.Success] == 0 || status[ntstatus.NotifyEnumDir] == 0 || status[ntstatus.Success]+status[ntstatus.NotifyEnumDir] != 300 {
+		t.Errorf("%v, %d bytes kept", status, t0.bytes)
+	}
+	w.make("one more")
+	w.close(watches...)
+	if t0.bytes != 0 {
+		t.Errorf("%d bytes kept of what is closed", t0.bytes)
+	}
+	w.idle()
+}

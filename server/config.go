@@ -135,6 +135,7 @@ type Limits struct {
 	OpensPerSession  int
 	LocksPerOpen     int // byte-range locks held and waited for
 	LocksPerSession  int // of all its opens
+	Disconnected     int // durable opens that wait for their clients, all together
 	AsyncPerConn     int // requests waiting after an interim response
 	CreditsPerConn   int // message-id window, as Windows' default
 	UnauthCredits    int // window before a session is valid
@@ -162,6 +163,7 @@ func DefaultLimits(memory int64) Limits {
 		OpensPerSession:  65536,
 		LocksPerOpen:     8192,
 		LocksPerSession:  65536,
+		Disconnected:     131072,
 		AsyncPerConn:     512,
 		CreditsPerConn:   8192,
 		UnauthCredits:    32,
@@ -204,6 +206,7 @@ func (l Limits) withDefaults(memory int64) Limits {
 	number(&l.OpensPerSession, d.OpensPerSession)
 	number(&l.LocksPerOpen, d.LocksPerOpen)
 	number(&l.LocksPerSession, d.LocksPerSession)
+	number(&l.Disconnected, d.Disconnected)
 	number(&l.AsyncPerConn, d.AsyncPerConn)
 	number(&l.CreditsPerConn, d.CreditsPerConn)
 	number(&l.UnauthCredits, d.UnauthCredits)

@@ -30,6 +30,12 @@ func (r *request) persists() bool {
 	return r.tree.share.ContinuouslyAvailable && r.conn.serverCaps&smb2.CapPersistentHandles != 0
 }
 
+// persists is request.persists for a new open: no more are granted while too many wait for their clients.
+func (c *creation) persists() bool {
+	s := c.r.server()
+	return c.r.persists() && !s.durables.full(s.limits.Disconnected)
+}
+
 // makeDurable decides on durability: 3.3.5.9.6 and 3.3.5.9.10.
 func (c *creation) makeDurable(f *file, res *object.CreateResult) {
 	r := c.r
@@ -47,7 +53,7 @@ func (c *creation) makeDurable(f *file, res *object.CreateResult) {
 		d.CreateGUID, d.Timeout = q.CreateGUID, grantedTimeout(q.Timeout)
 		switch {
 		case f.obj.IsDir():
-		case q.Flags&smb2.DurableFlagPersistent != 0 && r.persists():
+		case q.Flags&smb2.DurableFlagPersistent != 0 && (f.recorded || c.persists()):
 			d.Kind = object.Persistent
 		case kept:
 			d.Kind = object.DurableV2
@@ -184,7 +190,7 @@ func (c *creation) orphan(f *file, res *object.CreateResult) bool {
 // crash between the two would leave a file of which the replay knew nothing, and on which it failed.
 func (c *creation) setRecord(f *file) {
 	q := c.ctx.durableV2
-	if q == nil || q.Flags&smb2.DurableFlagPersistent == 0 || !c.r.persists() {
+	if q == nil || q.Flags&smb2.DurableFlagPersistent == 0 || !c.persists() {
 		return
 	}
 	f.persistent = c.r.server().opens.reserve()

@@ -65,6 +65,8 @@
 //	                         opens of a session, 8,192 byte-range locks of an open and 65,536
 //	                         of a session (one more: STATUS_INSUFFICIENT_RESOURCES), 512 waiting
 //	                         requests and 8,192 credits of a connection, transfers up to 8 MiB
+//	for absent clients       131,072 durable opens in all; beyond it they end with their
+//	                         connections, and no new open is persistent
 //	time                     60 s for a frame to arrive and for a reply to be taken, 15 min
 //	                         without session or request, 35 s to acknowledge a break
 //	payload in flight        a quarter of the machine's memory

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"fmt"
 	"testing"
 
 	"gabion/conformance/client"
@@ -8,6 +9,7 @@ import (
 	"gabion/protocol/fscc"
 	"gabion/protocol/ntstatus"
 	"gabion/protocol/smb2"
+	"gabion/server"
 )
 
 var hostGUID = dtyp.GUID{15: 1}
@@ -343,4 +345,68 @@ func TestResilientOpen(t *testing.T) {
 	}
 	_, err = ann.Create(reconnectV1("brief", brief.ID))
 	want(t, "after the time-out", err, ntstatus.ObjectNameNotFound)
+}
+
+// How many opens wait for absent clients is bounded: beyond it they end, and none that is promised to be kept is made.
+func TestAbsentClientsAreBounded(t *testing.T) {
+	a := newArrayWithin(t, server.Limits{Disconnected: 2})
+	host := a.dial(client.Negotiation{ClientGUID: hostGUID})
+	session, err := host.Login(credentials("ann"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := session.Connect("ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	guid := func(i int) dtyp.GUID { return dtyp.GUID{1, byte(i)} }
+	var files []*client.File
+	for i := range 3 {
+		files = append(files, open(t, tree, withV2(durable(fmt.Sprint("durable", i), smb2.OplockLevelBatch), guid(i), 0)))
+	}
+	files = append(files, open(t, tree, persistent(client.OpenFile("persistent"), guid(3))))
+	host.Close()
+	// The answer comes when the one before has ended.
+	session, err = a.dial(client.Negotiation{ClientGUID: hostGUID}).SessionSetup(client.NTLM(credentials("ann")), client.Setup{PreviousSessionID: session.ID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tree, err = session.Connect("ca"); err != nil {
+		t.Fatal(err)
+	}
+	promised := func(f *client.File) bool {
+		t.Helper()
+		b, ok := f.Context(smb2.ContextDurableRequestV2)
+		var d smb2.DurableResponseV2
+		return ok && d.Decode(b) == nil && d.Flags&smb2.DurableFlagPersistent != 0
+	}
+	// Of four that wait, one durable open at least is too many.
+	back := 0
+	more := open(t, tree, persistent(client.OpenFile("more"), guid(9)))
+	for i, f := range files {
+		flags := smb2.DurableFlags(0)
+		if i == 3 {
+			flags = smb2.DurableFlagPersistent
+		}
+		m := reconnectV2(f.Name, f.ID, guid(i), flags)
+		m.RequestedOplockLevel = smb2.OplockLevelBatch
+		_, err := tree.Create(m)
+		switch {
+		case err == nil:
+			back++
+		case i == 3:
+			t.Errorf("the persistent open: %v", err)
+		default:
+			want(t, f.Name, err, ntstatus.ObjectNameNotFound)
+		}
+	}
+	if back < 2 || back > 3 {
+		t.Errorf("%d of 4 were kept", back)
+	}
+	if back == 3 && promised(more) {
+		t.Error("another persistent open was made while too many waited")
+	}
+	if !promised(open(t, tree, persistent(client.OpenFile("later"), guid(10)))) {
+		t.Error("no persistent open is made although nobody is absent")
+	}
 }

@@ -136,6 +136,9 @@ func (f *file) Detach(Reason) bool {
 	f.pay(nil)
 	f.mu.Unlock()
 	f.server.durables.add(f)
+	if f.server.durables.full(f.server.limits.Disconnected) {
+		f.giveUp()
+	}
 	kept := f.obj.Disconnect()
 	f.mu.Lock()
 	f.leaves = false
@@ -152,6 +155,15 @@ func (f *file) Detach(Reason) bool {
 		fn()
 	}
 	return true
+}
+
+// giveUp makes the open one that ends with its connection: too many wait for their clients already. A
+// persistent one is kept, as was promised; of those no more are granted.
+func (f *file) giveUp() {
+	if d := f.obj.Durable(); d.Kind != object.Persistent {
+		d.Kind = object.NotDurable
+		f.obj.SetDurable(d)
+	}
 }
 
 // Describe implements LocalOpen.
@@ -205,6 +217,13 @@ func (t *durableTable) add(f *file) {
 		t.byID = make(map[uint64]*file)
 	}
 	t.byID[f.persistent] = f
+}
+
+// full reports whether there are more than a limit.
+func (t *durableTable) full(limit int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.byID) > limit
 }
 
 func (t *durableTable) remove(f *file) {

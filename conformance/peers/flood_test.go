@@ -74,8 +74,10 @@ func TestConnectionFlood(t *testing.T) {
 			slow = append(slow, c)
 		}
 	}
-	if grown := rss(t, s.PID()) - before; grown > 96<<20 {
-		t.Errorf("memory grew by %d MiB", grown>>20)
+	grown := rss(t, s.PID()) - before
+	t.Logf("memory grew by %d MiB", grown>>20)
+	if grown > 96<<20 {
+		t.Error("that is what the flood has left")
 	}
 	for _, c := range slow {
 		c.Close()

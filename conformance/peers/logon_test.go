@@ -123,8 +123,10 @@ func TestFailedLogons(t *testing.T) {
 		}
 		c.Close()
 	}
-	if grown := rss(t, s.PID()) - before; grown > 64<<20 {
-		t.Errorf("memory grew by %d MiB", grown>>20)
+	grown := rss(t, s.PID()) - before
+	t.Logf("memory grew by %d MiB", grown>>20)
+	if grown > 64<<20 {
+		t.Error("that is what the attack has left")
 	}
 	at := func(l []time.Duration, percent int) time.Duration {
 		return l[len(l)*percent/100].Round(time.Microsecond)

@@ -74,6 +74,12 @@ func (x *Executor) borrow(s store.Stream, op Op, want []byte, wantErr error) err
 	p := make([]byte, op.N)
 	parts := new(store.Parts)
 	n, err := l.ReadParts(p, op.Off, parts)
+	for _, e := range []error{err, wantErr} {
+		if failed(e) { // a disk may fail for one of the two
+			parts.Release()
+			return e
+		}
+	}
 	var got []byte
 	for _, t := range parts.List {
 		got = append(got, t.Data...)
@@ -119,7 +125,14 @@ func classify(err error) string {
 			return s.Error()
 		}
 	}
-	return "other error: " + err.Error()
+	return otherError + err.Error()
+}
+
+const otherError = "other error: "
+
+// failed reports an error that is the engine's or its disk's, not the operation's.
+func failed(err error) bool {
+	return errors.Is(err, store.ErrStopped) || strings.HasPrefix(classify(err), otherError)
 }
 
 // errSlot is the result of an operation on an empty slot.

@@ -67,6 +67,8 @@
 //	                         requests and 8,192 credits of a connection, transfers up to 8 MiB
 //	for absent clients       131,072 durable opens in all; beyond it they end with their
 //	                         connections, and no new open is persistent
+//	changes for watchers     64 MiB in all that was not asked for yet; beyond it the answer is
+//	                         STATUS_NOTIFY_ENUM_DIR
 //	time                     60 s for a frame to arrive and for a reply to be taken, 15 min
 //	                         without session or request, 35 s to acknowledge a break
 //	payload in flight        a quarter of the machine's memory

@@ -132,6 +132,9 @@ func (o *Open) Reconnect(tag any) bool {
 	o.away = false
 	o.stopScavenger()
 	o.SetTag(tag)
+	if g := o.grantOf(); g != nil && g.unsent.Send {
+		g.startTimer() // whoever waits has an end, should Remind not follow
+	}
 	return true
 }
 

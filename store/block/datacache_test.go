@@ -286,7 +286,9 @@ func TestDataCacheRace(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.Close()
+	v.work.step.Lock() // the background runs already
 	v.eager, v.cleaner.most = true, 32<<10
+	v.work.step.Unlock()
 	n, s := newFile(t, v, "disk")
 	defer n.Close()
 	defer s.Close()

@@ -116,7 +116,7 @@ func (v *Volume) open() error {
 	v.id = id
 	v.mirror.init(v)
 	if err := v.data.init(v.opt.DataCache); err != nil {
-		return fmt.Errorf("memory for the cache of data: %w", err)
+		v.out.Warn("no memory for the cache of data: reads go without", "bytes", v.opt.DataCache, "error", err)
 	}
 	return v.start()
 }

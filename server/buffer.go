@@ -19,12 +19,13 @@ const (
 )
 
 // classes are the sizes of pooled memory: powers of two of payload, and what the
-// headers of a message add.
-var classes = [...]int{512, 2 << 10, 4<<10 + overhead, 16<<10 + overhead, 64<<10 + overhead,
-	128<<10 + overhead, 256<<10 + overhead, 512<<10 + overhead, 1<<20 + overhead, 2<<20 + overhead,
-	4<<20 + overhead, 8<<20 + overhead}
+// headers of a message add; large ones have room besides to lay the payload as a device wants it.
+var classes = [...]int{512, 2 << 10, 4<<10 + overhead, 16<<10 + overhead, 64<<10 + overhead + pageSize,
+	128<<10 + overhead + pageSize, 256<<10 + overhead + pageSize, 512<<10 + overhead + pageSize,
+	1<<20 + overhead + pageSize, 2<<20 + overhead + pageSize, 4<<20 + overhead + pageSize, 8<<20 + overhead + pageSize}
 
 const (
+	pageSize   = 4 << 10
 	overhead   = 1 << 10
 	maxMessage = 8<<20 + overhead - headroom // largest message a buffer carries
 )
@@ -43,6 +44,7 @@ type buffer struct {
 	charge int        // credits to be given back when the message has left
 	signer signer     // signs the message when its chain is complete
 	loan   store.Loan // that data is in the store's memory
+	sums   sums       // of the payload, if they were made as it came in
 }
 
 // piece is the class of a buffer without memory of its own.
@@ -77,6 +79,7 @@ func (b *buffer) release() {
 		b.loan.Release()
 	}
 	b.data, b.next, b.charge, b.signer, b.loan = nil, nil, 0, nil, nil
+	b.sums.from, b.sums.list = 0, b.sums.list[:0]
 	switch {
 	case b.class >= 0:
 		pools[b.class].Put(b)

@@ -114,10 +114,16 @@ func (c *conn) frame() error {
 	case size < 4 || size > c.frameLimit():
 		return fmt.Errorf("frame of %d bytes", size)
 	}
-	buf := newBuffer(size)
-	message := buf.mem[:size]
+	at, summed := c.lay(size)
+	buf := newBuffer(at + size)
+	message := buf.mem[at : at+size]
 	c.frameBegan.Store(c.server.clock.Load())
-	if err := c.in.body(message); err != nil {
+	var s *sums
+	if summed {
+		s = &buf.sums
+		s.from = payloadAt
+	}
+	if err := c.in.body(message, s); err != nil {
 		buf.release()
 		return err
 	}

@@ -18,6 +18,7 @@ type frameReader struct {
 	raw      syscall.RawConn // nil when the transport is no socket
 	buf      []byte          // nil while nothing is in it
 	from, to int
+	large    bool // the last frame was: the next one's payload had better not come into buf
 
 	once func(fd uintptr) bool
 	n    int
@@ -28,6 +29,9 @@ const (
 	unauthReadBuffer = 4 << 10
 	readBuffer       = 64 << 10
 )
+
+// glance is how much is read of what follows a large frame: the headers of a request.
+const glance = 256
 
 var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
@@ -44,7 +48,7 @@ func (f *frameReader) init(c *conn) {
 			f.take()
 		}
 		for {
-			if f.n, f.err = unix.Read(int(fd), f.buf[f.to:]); f.err != unix.EINTR {
+			if f.n, f.err = unix.Read(int(fd), f.room()); f.err != unix.EINTR {
 				break
 			}
 		}
@@ -75,10 +79,18 @@ func (f *frameReader) give() {
 	f.buf = nil
 }
 
+// room is where the next bytes go.
+func (f *frameReader) room() []byte {
+	if f.large {
+		return f.buf[f.to:glance]
+	}
+	return f.buf[f.to:]
+}
+
 // more waits for bytes behind those that there are, for which there is room.
 func (f *frameReader) more() error {
 	if f.raw == nil {
-		n, err := f.r.Read(f.buf[f.to:])
+		n, err := f.r.Read(f.room())
 		f.to += n
 		if n > 0 {
 			return nil
@@ -117,15 +129,30 @@ func (f *frameReader) header() (uint32, error) {
 	return h, nil
 }
 
-// body fills p.
-func (f *frameReader) body(p []byte) error {
+// peek returns what is there already of the message whose header was read.
+func (f *frameReader) peek() []byte { return f.buf[f.from:f.to] }
+
+// body fills p. If summed is not nil, the payload's sums are made on the way, while it is in
+// the processor's cache.
+func (f *frameReader) body(p []byte, summed *sums) error {
 	n := copy(p, f.buf[f.from:f.to])
 	f.from += n
+	f.large = len(p) >= large
 	if n == len(p) {
 		return nil
 	}
-	_, err := io.ReadFull(f.r, p[n:])
-	return err
+	if summed == nil {
+		_, err := io.ReadFull(f.r, p[n:])
+		return err
+	}
+	for n < len(p) {
+		k, err := io.ReadAtLeast(f.r, p[n:min(n+summedPart, len(p))], 1)
+		if n += k; err != nil {
+			return err
+		}
+		summed.add(p[:n])
+	}
+	return nil
 }
 
 // ready reports whether a whole small frame has been read already.

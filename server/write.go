@@ -38,7 +38,7 @@ func writePaced(r *request) {
 		return
 	}
 	through := req.Flags&smb2.WriteFlagWriteThrough != 0 && r.dialect() != smb2.Dialect202
-	pos, status := f.obj.Write(req.Data, int64(req.Offset), through)
+	pos, status := f.obj.WriteSummed(req.Data, r.chain.frame.buf.sums.of(req.Data, r.msg), int64(req.Offset), through)
 	if status != ntstatus.Success {
 		r.fail(status)
 		return

@@ -184,6 +184,13 @@ type Streamer interface {
 	StreamAt(p []byte, off int64, t Touch) (Pos, error)
 }
 
+// Summed is what a Stream may offer besides: WriteAt for data of which sums says the CRC32C
+// (Castagnoli) of each whole block of 4 KiB, from off on, a multiple of that. They are stored as they are: what
+// changed since they were made reads as damaged.
+type Summed interface {
+	WriteSummed(p []byte, sums []uint32, off int64, t Touch) (Pos, error)
+}
+
 // KV is a small ordered store with durable, atomic batches.
 type KV interface {
 	// Get returns a copy of the value, nil and ErrNotFound when absent.

@@ -62,6 +62,11 @@ func (o *Open) read(p []byte, off int64, parts *store.Parts) (n int, st ntstatus
 // opens with FILE_WRITE_THROUGH or on a continuously available share, else
 // only when through is true (SMB2_WRITEFLAG_WRITE_THROUGH).
 func (o *Open) Write(p []byte, off int64, through bool) (store.Pos, ntstatus.Status) {
+	return o.WriteSummed(p, nil, off, through)
+}
+
+// WriteSummed is Write for data whose sums are known, unless they are nil; see store.Summed.
+func (o *Open) WriteSummed(p []byte, sums []uint32, off int64, through bool) (store.Pos, ntstatus.Status) {
 	if o.IsDir() {
 		return 0, ntstatus.InvalidDeviceRequest
 	}
@@ -89,7 +94,13 @@ func (o *Open) Write(p []byte, off int64, through bool) (store.Pos, ntstatus.Sta
 	}
 	touch := o.beforeChange(notifySize|notifyLastWrite, true)
 	o.file.count(p, off, d.Sizes().Size)
-	pos, err := d.WriteAt(p, off, touch)
+	var pos store.Pos
+	var err error
+	if s, ok := d.(store.Summed); ok && sums != nil {
+		pos, err = s.WriteSummed(p, sums, off, touch)
+	} else {
+		pos, err = d.WriteAt(p, off, touch)
+	}
 	if errors.Is(err, store.ErrTooLarge) {
 		return 0, ntstatus.InvalidParameter // beyond Volume.MaxFileSize
 	}

@@ -29,7 +29,9 @@ type chunk struct {
 	older   bool   // there may be keys of older versions
 	prev    *chunkMap
 	hasPrev bool // prev is known; nil for none
+	fresh   bool // written as a part of a large piece since it was loaded
 
+	asked      atomic.Bool // read since it was last written like that
 	pins       atomic.Int32
 	used       atomic.Bool // since the clock hand last passed
 	size       int         // what it counts for; guarded by the shard

@@ -273,7 +273,11 @@ func (v *Volume) commit(c *change) (store.Pos, error) {
 	v.order.Lock()
 	var from part
 	for i, p := range c.parts {
-		t, err := v.log.Reserve(p.body-from.body, p.bytes-from.bytes, i < len(c.parts)-1)
+		reserve := v.log.ReserveLarge
+		if c.passing && !seglog.Aligned(c.payload[from.payload:p.payload]) {
+			reserve = v.log.Reserve // what cannot go past the page cache from where it lies is copied first
+		}
+		t, err := reserve(p.body-from.body, p.bytes-from.bytes, i < len(c.parts)-1)
 		if err != nil {
 			for i := range tickets {
 				tickets[i].Void()
@@ -290,14 +294,10 @@ func (v *Volume) commit(c *change) (store.Pos, error) {
 	from = part{}
 	for i, p := range c.parts {
 		t := &tickets[i]
-		to := t.Payload
-		for _, b := range c.payload[from.payload:p.payload] {
-			to = to[copy(to, b):]
-		}
 		if c.passing {
 			t.Passing()
 		}
-		t.Commit(seglog.Check(c.crcs[from.crcs:p.crcs]))
+		t.Write(c.payload[from.payload:p.payload], seglog.Check(c.crcs[from.crcs:p.crcs]))
 		from = p
 	}
 	if err != nil {

@@ -16,6 +16,9 @@ type plan struct {
 	c       *change
 	limit   int // bytes of a record
 	pack    bool
+	large   bool     // the change writes much at once
+	sums    []uint32 // of whole blocks, from block summed of the stream on, if they are known
+	summed  int64
 	chunks  []*planned
 	temps   []*[blockSize]byte
 	packers []*packer
@@ -229,8 +232,26 @@ func (p *plan) committed() {
 			p.c.resolve(&u.piece)
 			ck.m.set(u.piece, u.crc)
 		}
+		if p.large {
+			ck.fresh = true
+			ck.asked.Store(false)
+		}
 		cc.resized(ck)
 	}
+}
+
+// leastStream is how large a write is that tells how the file is used.
+const leastStream = 256 << 10
+
+// unread reports whether all that the change writes was written before in pieces as large, and nobody
+// has read it since: that will hardly be different this time.
+func (p *plan) unread() bool {
+	for _, pl := range p.chunks {
+		if !pl.ck.fresh || pl.ck.asked.Load() {
+			return false
+		}
+	}
+	return true
 }
 
 // write plans the bytes of b at off.
@@ -327,9 +348,7 @@ func (p *plan) writeBlocks(pl *planned, b []byte, block uint8) error {
 		}
 		if !zero {
 			p.room(n * blockSize)
-			for i := range n {
-				p.c.crcs = append(p.c.crcs, seglog.CRC(b[i*blockSize:][:blockSize]))
-			}
+			p.sum(pl, b[:n*blockSize], block)
 			crc = p.c.crcs[len(p.c.crcs)-n:]
 			q.kind, q.container = opRaw, unplaced
 			q.off = uint32(p.c.data(b[:n*blockSize]))
@@ -341,6 +360,19 @@ func (p *plan) writeBlocks(pl *planned, b []byte, block uint8) error {
 		block += uint8(n)
 	}
 	return nil
+}
+
+// sum adds the CRCs of blocks that are about to be data of the change.
+func (p *plan) sum(pl *planned, b []byte, block uint8) {
+	n := len(b) / blockSize
+	at := int64(pl.ck.id.chunk)*chunkBlocks + int64(block) - p.summed
+	if at >= 0 && at+int64(n) <= int64(len(p.sums)) {
+		p.c.crcs = append(p.c.crcs, p.sums[at:at+int64(n)]...)
+		return
+	}
+	for i := range n {
+		p.c.crcs = append(p.c.crcs, seglog.CRC(b[i*blockSize:][:blockSize]))
+	}
 }
 
 // maxEdits is what the edits that go with a run of blocks take at most.

@@ -25,6 +25,9 @@ func (s *stream) extents(i uint32, first, last uint8, x *extents) error {
 	cc := &s.n.v.chunks
 	c := cc.get(s.chunkID(i))
 	defer c.unpin()
+	if !c.asked.Load() {
+		c.asked.Store(true)
+	}
 	c.mu.RLock()
 	if !c.loaded {
 		c.mu.RUnlock()

@@ -314,15 +314,23 @@ func (h *handle) Zero(off, n int64, t store.Touch) (store.Pos, error) {
 
 // WriteAt implements store.Stream.
 func (h *handle) WriteAt(p []byte, off int64, t store.Touch) (store.Pos, error) {
-	return h.write(p, off, t, false)
+	return h.write(p, nil, off, t, false)
 }
 
 // StreamAt implements store.Streamer.
 func (h *handle) StreamAt(p []byte, off int64, t store.Touch) (store.Pos, error) {
-	return h.write(p, off, t, true)
+	return h.write(p, nil, off, t, true)
 }
 
-func (h *handle) write(p []byte, off int64, t store.Touch, passing bool) (store.Pos, error) {
+// WriteSummed implements store.Summed.
+func (h *handle) WriteSummed(p []byte, sums []uint32, off int64, t store.Touch) (store.Pos, error) {
+	if off%blockSize != 0 || len(sums) != len(p)/blockSize {
+		sums = nil
+	}
+	return h.write(p, sums, off, t, false)
+}
+
+func (h *handle) write(p []byte, sums []uint32, off int64, t store.Touch, passing bool) (store.Pos, error) {
 	if err := span(off, int64(len(p))); err != nil {
 		return 0, err
 	}
@@ -345,10 +353,12 @@ func (h *handle) write(p []byte, off int64, t store.Touch, passing bool) (store.
 	defer w.free()
 	if len(p) > 0 {
 		z.size, z.valid = max(z.size, end), max(z.valid, end)
-		w.pack, w.c.passing = h.pack.Load(), passing
+		w.pack, w.large = h.pack.Load(), len(p) >= leastStream
+		w.sums, w.summed = sums, off/blockSize
 		if err := w.write(p, off); err != nil {
 			return 0, err
 		}
+		w.c.passing = passing || w.large && w.unread()
 	}
 	return w.commit(z, t)
 }

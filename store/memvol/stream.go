@@ -69,6 +69,11 @@ func (h *handle) StreamAt(p []byte, off int64, t store.Touch) (store.Pos, error)
 	return h.WriteAt(p, off, t)
 }
 
+// WriteSummed implements store.Summed: nothing is verified here.
+func (h *handle) WriteSummed(p []byte, _ []uint32, off int64, t store.Touch) (store.Pos, error) {
+	return h.WriteAt(p, off, t)
+}
+
 func (h *handle) WriteAt(p []byte, off int64, t store.Touch) (store.Pos, error) {
 	return h.change("WriteAt", off, int64(len(p)), t, func(d *data) error {
 		if len(p) == 0 {

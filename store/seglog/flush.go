@@ -152,6 +152,14 @@ func (l *Log) fail(err error) {
 	}
 	l.err = fmt.Errorf("%w: %w", ErrStopped, err)
 	l.copied.Broadcast()
+	if calls := l.calls; len(calls) > 0 && !l.leading { // else the leader tells them
+		l.calls = nil
+		go func(err error) {
+			for _, c := range calls {
+				c.fn(err)
+			}
+		}(l.err)
+	}
 	if l.opt.Failed != nil {
 		go l.opt.Failed(l.err)
 	}
@@ -192,34 +200,16 @@ func (l *Log) flush() (Pos, error) {
 		s.refs++ // keeps the slab in place
 		bytes += int64(len(p))
 	}
-	if len(writes) == 0 {
+	larges := l.larges
+	l.larges = nil
+	if len(writes)+len(larges) == 0 {
 		return target, nil
 	}
-	for _, w := range writes {
-		for _, g := range w.groups {
-			for g.pending.Load() != 0 {
-				l.copied.Wait()
-			}
-			g.h.synced = l.durable.Load()
-		}
-		l.stats.Groups += uint64(len(w.groups))
+	if err := l.ready(writes, larges); err != nil {
+		return 0, err
 	}
 	l.mu.Unlock()
-	var err error
-	for i := range writes {
-		w := &writes[i]
-		passing := int64(0)
-		for _, g := range w.groups {
-			g.h.put(g.area(), &l.opt.Volume)
-			passing += g.passing.Load()
-		}
-		if passing < int64(len(w.p))/2 || !l.direct.write(l, w) {
-			if _, err = (*w.s.slot.file.Load()).WriteAt(w.p, w.off); err != nil {
-				break
-			}
-		}
-		w.s.slot.written.Store(w.off + int64(len(w.p)))
-	}
+	err := l.put(writes)
 	l.mu.Lock()
 	for i := range writes {
 		w := &writes[i]
@@ -231,21 +221,70 @@ func (l *Log) flush() (Pos, error) {
 	if err != nil {
 		return 0, err
 	}
+	for _, x := range larges {
+		bytes += x.size()
+		if end := x.off + x.size(); x.slot.written.Load() < end && x.slot.seq.Load() == x.h.seq {
+			x.slot.written.Store(end)
+		}
+		l.dirty = append(l.dirty, x.slot)
+	}
 	l.pending -= bytes
 	l.stats.Bytes += uint64(bytes)
 	l.recycle()
 	dirty := append([]*slot(nil), l.dirty...)
 	l.dirty = l.dirty[:0]
 	l.mu.Unlock()
-	for _, s := range dirty {
-		if err == nil {
+	for i, s := range dirty {
+		if err == nil && !slices.Contains(dirty[:i], s) {
 			err = (*s.file.Load()).SyncData()
 		}
+	}
+	for _, s := range dirty {
 		s.release()
 	}
 	l.mu.Lock()
 	l.stats.Syncs++
 	return target, err
+}
+
+// ready waits until the groups of a flush are filled, and large ones written. Caller holds mu,
+// which is released meanwhile.
+func (l *Log) ready(writes []write, larges []*large) error {
+	for _, w := range writes {
+		for _, g := range w.groups {
+			for g.pending.Load() != 0 {
+				l.copied.Wait()
+			}
+			g.h.synced = l.durable.Load()
+		}
+		l.stats.Groups += uint64(len(w.groups))
+	}
+	for _, x := range larges {
+		for !x.done {
+			l.copied.Wait()
+		}
+	}
+	l.stats.Groups += uint64(len(larges))
+	return l.err
+}
+
+// put writes the groups of a flush.
+func (l *Log) put(writes []write) error {
+	for i := range writes {
+		w := &writes[i]
+		passing := int64(0)
+		for _, g := range w.groups {
+			g.h.put(g.area(), &l.opt.Volume)
+			passing += g.passing.Load()
+		}
+		if passing < int64(len(w.p))/2 || !l.direct.write(l, w) {
+			if _, err := (*w.s.slot.file.Load()).WriteAt(w.p, w.off); err != nil {
+				return err
+			}
+		}
+		w.s.slot.written.Store(w.off + int64(len(w.p)))
+	}
+	return nil
 }
 
 // holdDirty notes the slots that are about to be written, and holds them until they

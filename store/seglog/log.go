@@ -52,13 +52,14 @@ type Log struct {
 	mu      sync.Mutex // guards everything below
 	last    Pos        // highest position given out
 	cur     *slot      // where stream 0 goes on
-	off     int64      // in cur: where the next slab begins
+	off     int64      // in cur: where the log ends
 	slabs   []*slab    // with bytes not yet written, or current; in log order
-	spare   [][]byte
-	open    *group  // takes records; part of the last slab
-	pending int64   // bytes reserved and not yet written
-	early   int64   // how many of them wake the background; 0 never
-	dirty   []*slot // written since the last sync, each held once for it
+	spare   []*memory
+	larges  []*large // reserved since the last flush began, in log order
+	open    *group   // takes records; part of the last slab
+	pending int64    // bytes reserved and not yet written
+	early   int64    // how many of them wake the background; 0 never
+	dirty   []*slot  // written since the last sync, held once for each time they are listed
 	err     error
 
 	leading bool   // somebody writes and syncs
@@ -89,11 +90,18 @@ type slab struct {
 	slot    *slot
 	seq     uint64
 	base    int64 // segment offset of buf[0]
-	buf     []byte
-	used    int // reserved bytes
+	mem     *memory
+	buf     []byte // its part of mem
+	used    int    // reserved bytes
 	written int
 	groups  []*group // closed or open, not yet written
 	refs    int      // readers copying out of it
+}
+
+// memory is what slabs lie in, which are several when large records lie between them in the segment.
+type memory struct {
+	buf   []byte
+	users int
 }
 
 // group is a group being filled, or closed and waiting to be written.
@@ -110,7 +118,7 @@ func (g *group) area() []byte { return g.slab.buf[g.at : g.at+int(g.h.hdr)*Block
 const slabSize = 4 << 20
 
 // MaxPayload is the most a record may carry, body included.
-func (l *Log) MaxPayload() int { return int(min(1<<20, l.opt.SegmentSize/4)) }
+func (l *Log) MaxPayload() int { return int(min(1<<20+32<<10, l.opt.SegmentSize/4)) }
 
 // SegmentSize returns the size of every segment.
 func (l *Log) SegmentSize() int64 { return l.opt.SegmentSize }
@@ -129,6 +137,7 @@ type Ticket struct {
 	log    *Log
 	g      *group
 	rec    []byte // the record's header
+	own    *large // instead of g
 	spills bool
 }
 
@@ -166,13 +175,24 @@ func (l *Log) Reserve(body, payload int, more bool) (Ticket, error) {
 	t.Addr = uint32(s.base) + uint32(s.used)
 	t.Payload = s.buf[s.used : s.used+payload : s.used+payload]
 	s.used += payload
+	l.off = s.base + int64(s.used)
 	h.count++
 	h.blocks += uint32(extra / BlockSize)
 	g.pending.Add(1)
+	l.hasten()
+	putRecord(rec, body, payload, more, spills)
+	return t, nil
+}
+
+// hasten has the background write when there is much. Caller holds mu.
+func (l *Log) hasten() {
 	if l.early > 0 && l.pending >= l.early && !l.leading {
 		l.poke()
 	}
+}
 
+// putRecord encodes what is known of a record when it is reserved.
+func putRecord(rec []byte, body, payload int, more, spills bool) {
 	le := binary.LittleEndian
 	var flags uint16
 	if spills {
@@ -185,12 +205,17 @@ func (l *Log) Reserve(body, payload int, more bool) (Ticket, error) {
 	le.PutUint16(rec[2:], flags)
 	le.PutUint32(rec[4:], uint32(body))
 	le.PutUint32(rec[8:], uint32(payload/BlockSize))
-	return t, nil
 }
 
 // Passing says, ahead of Commit, that nobody is likely to read the payload soon: it need not
 // stay in memory.
-func (t *Ticket) Passing() { t.g.passing.Add(int64(len(t.Payload))) }
+func (t *Ticket) Passing() {
+	if t.own != nil {
+		t.own.pass = true
+		return
+	}
+	t.g.passing.Add(int64(len(t.Payload)))
+}
 
 // Commit says that Body and Payload are filled. check is Check of the payload's blocks.
 func (t *Ticket) Commit(check uint32) {
@@ -230,6 +255,7 @@ func (l *Log) place(body, extra int, spills bool) (*group, error) {
 	g := &group{slab: s, at: s.used}
 	g.h = header{seq: s.seq, first: l.last + 1, hdr: 1, blocks: 1, used: headerSize, stream: streamRecords}
 	s.used += BlockSize
+	l.off = s.base + int64(s.used)
 	l.pending += BlockSize
 	clear(g.area())
 	s.groups = append(s.groups, g)
@@ -240,25 +266,39 @@ func (l *Log) place(body, extra int, spills bool) (*group, error) {
 // room returns a slab with n bytes to spare at the log's end. Caller holds mu,
 // which is released while a segment is made.
 func (l *Log) room(n int) (*slab, error) {
-	if k := len(l.slabs); k > 0 {
-		s := l.slabs[k-1]
-		if s.used+n <= len(s.buf) {
-			return s, nil
-		}
-		l.off = s.base + int64(s.used)
+	if s := l.tail(); s != nil && s.used+n <= len(s.buf) {
+		return s, nil
 	}
-	if int64(n) > l.opt.SegmentSize {
-		return nil, fmt.Errorf("record of %d bytes in segments of %d", n, l.opt.SegmentSize)
+	if err := l.reach(n); err != nil {
+		return nil, err
 	}
-	if l.cur == nil || l.off+int64(n) > l.opt.SegmentSize {
-		if err := l.roll(); err != nil {
-			return nil, err
-		}
-	}
-	size := min(max(int64(n), slabSize), l.opt.SegmentSize-l.off)
-	s := &slab{slot: l.cur, seq: l.cur.seq.Load(), base: l.off, buf: l.buffer(int(size))}
+	size := int(min(max(int64(n), slabSize), l.opt.SegmentSize-l.off))
+	m := l.memory(size)
+	s := &slab{slot: l.cur, seq: l.cur.seq.Load(), base: l.off, mem: m, buf: m.buf[:size]}
 	l.slabs = append(l.slabs, s)
 	return s, nil
+}
+
+// tail returns the slab that ends where the log does, nil if there is none. Caller holds mu.
+func (l *Log) tail() *slab {
+	if k := len(l.slabs); k > 0 {
+		if s := l.slabs[k-1]; s.slot == l.cur && s.seq == s.slot.seq.Load() && s.base+int64(s.used) == l.off {
+			return s
+		}
+	}
+	return nil
+}
+
+// reach sees to it that n bytes have room in the segment at the log's end. Caller holds mu, which
+// is released while a segment is made.
+func (l *Log) reach(n int) error {
+	if int64(n) > l.opt.SegmentSize {
+		return fmt.Errorf("record of %d bytes in segments of %d", n, l.opt.SegmentSize)
+	}
+	if l.cur == nil || l.off+int64(n) > l.opt.SegmentSize {
+		return l.roll()
+	}
+	return nil
 }
 
 // roll begins the next segment.
@@ -278,35 +318,39 @@ func (l *Log) roll() error {
 	return nil
 }
 
-func (l *Log) buffer(n int) []byte {
-	for i, b := range slices.Backward(l.spare) { // the warmest first
-		if cap(b) >= n {
+// memory returns memory for n bytes. Caller holds mu.
+func (l *Log) memory(n int) *memory {
+	for i, m := range slices.Backward(l.spare) { // the warmest first
+		if len(m.buf) >= n {
 			l.spare = append(l.spare[:i], l.spare[i+1:]...)
-			return b[:n]
+			m.users = 1
+			return m
 		}
 	}
-	return make([]byte, n, max(n, int(min(slabSize, l.opt.SegmentSize))))
+	return &memory{buf: make([]byte, max(n, int(min(slabSize, l.opt.SegmentSize)))), users: 1}
 }
 
 // recycle drops slabs that are wholly written and not in use. Caller holds mu.
 func (l *Log) recycle() {
-	keep := l.slabs[:0]
-	for i, s := range l.slabs {
-		last := i == len(l.slabs)-1
+	keep, last := l.slabs[:0], l.tail()
+	for _, s := range l.slabs {
 		if s.written < s.used || s.refs > 0 || (l.open != nil && l.open.slab == s) {
 			keep = append(keep, s)
 			continue
 		}
-		if last {
+		if s == last {
 			// Go on in the same memory, which is warm.
+			if s.mem.users == 1 {
+				s.buf = s.mem.buf
+			}
 			s.base += int64(s.used)
 			s.buf = s.buf[:min(int64(cap(s.buf)), l.opt.SegmentSize-s.base)]
 			s.used, s.written = 0, 0
 			keep = append(keep, s)
 			continue
 		}
-		if int64(len(l.spare)) < max(4, l.opt.Buffer/slabSize) {
-			l.spare = append(l.spare, s.buf[:0])
+		if s.mem.users--; s.mem.users == 0 && int64(len(l.spare)) < max(4, l.opt.Buffer/slabSize) {
+			l.spare = append(l.spare, s.mem)
 		}
 	}
 	clear(l.slabs[len(keep):])
@@ -342,6 +386,10 @@ func (t *Ticket) Void() {
 	binary.LittleEndian.PutUint16(t.rec[0:], KindVoid)
 	binary.LittleEndian.PutUint16(t.rec[2:], binary.LittleEndian.Uint16(t.rec[2:])&^flagMore)
 	clear(t.Body)
+	if t.own != nil {
+		t.voidLarge()
+		return
+	}
 	clear(t.Payload)
 	t.Commit(checkOf(t.Payload))
 }

@@ -63,7 +63,7 @@ func TestTrimForgets(t *testing.T) {
 		if err := l.Sync(); err != nil {
 			t.Fatal(err)
 		}
-		if l.direct.file == nil && i == 0 {
+		if l.direct.cur == nil && i == 0 {
 			t.Skip("no file system for direct writes")
 		}
 		seqs = append(seqs, k.Seq)
@@ -75,7 +75,7 @@ func TestTrimForgets(t *testing.T) {
 	if n, err := l.Trim(0); err != nil || n == 0 {
 		t.Fatal(n, err)
 	}
-	if l.direct.file != nil {
-		t.Errorf("a handle is left on segment file %d", l.direct.num)
+	if f := l.direct.cur; f != nil {
+		t.Errorf("a handle is left on segment file %d", f.num)
 	}
 }

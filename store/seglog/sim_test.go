@@ -277,8 +277,13 @@ func (s *simLog) change(rng *rand.Rand, parts int) (Pos, error) {
 		if rng.IntN(8) == 0 {
 			r.body = fill(rng.Uint64(), rng.IntN(12000))
 		}
+		reserve := s.Reserve
 		r.payload = fill(rng.Uint64(), BlockSize*rng.IntN(12))
-		k, err := s.Reserve(len(r.body), len(r.payload), r.more)
+		if rng.IntN(4) == 0 {
+			reserve = s.ReserveLarge
+			r.payload = fill(rng.Uint64(), LeastLarge+BlockSize*rng.IntN(8))
+		}
+		k, err := reserve(len(r.body), len(r.payload), r.more)
 		if err != nil {
 			s.mu.Unlock()
 			return 0, err
@@ -294,8 +299,13 @@ func (s *simLog) change(rng *rand.Rand, parts int) (Pos, error) {
 	s.mu.Unlock()
 	for i, k := range ts {
 		copy(k.Body, rs[i].body)
-		copy(k.Payload, rs[i].payload)
-		k.Commit(checkOf(rs[i].payload))
+		k.Write(pieces(rng, rs[i].payload), checkOf(rs[i].payload))
+	}
+	for i, k := range ts {
+		p := make([]byte, len(rs[i].payload))
+		if err := s.ReadAt(k.Seq, p, k.Addr); k.Seq >= s.indexNow().from && (err != nil || !bytes.Equal(p, rs[i].payload)) {
+			return 0, fmt.Errorf("record %d, just written: %v", k.Pos, err)
+		}
 	}
 	s.mu.Lock()
 	for _, r := range rs {
@@ -303,6 +313,20 @@ func (s *simLog) change(rng *rand.Rand, parts int) (Pos, error) {
 	}
 	s.mu.Unlock()
 	return ts[parts-1].Pos, nil
+}
+
+// pieces cuts a payload into whole blocks.
+func pieces(rng *rand.Rand, p []byte) (list [][]byte) {
+	for len(p) > 0 {
+		n := BlockSize * (1 + rng.IntN(len(p)/BlockSize))
+		if rng.IntN(2) == 0 {
+			list = append(list, p[:n:n]) // not to be joined with the next
+		} else {
+			list = append(list, p[:n])
+		}
+		p = p[n:]
+	}
+	return list
 }
 
 // readBack reads a record's payload, wherever it is now.

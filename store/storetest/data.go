@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"errors"
+	"hash/crc32"
 	"io"
 	"sync"
 
@@ -31,12 +32,30 @@ func testWrite(k *kit) {
 		k.ok(err)
 		k.holds(s, want)
 	}
+	if st, ok := s.(store.Summed); ok {
+		for i, n := range []int{1 << 20, 64<<10 + 100, 4095} { // the last block is whole or not
+			p := pattern(uint64(4+i), n)
+			copy(want[256<<10:], p)
+			_, err := st.WriteSummed(p, sumsOf(p), 256<<10, store.Touch{})
+			k.ok(err)
+			k.holds(s, want)
+		}
+	}
 	k.ok(k.v.Sync())
 	k.holds(s, want)
 	// A second Node of the file is the same file.
 	k.holds(k.data(k.in(store.Live, k.fileID("f"))), want)
 	k.write(s, nil, 10<<20)
 	k.holds(s, want)
+}
+
+// sumsOf returns what store.Summed asks for.
+func sumsOf(p []byte) []uint32 {
+	var sums []uint32
+	for ; len(p) >= 4<<10; p = p[4<<10:] {
+		sums = append(sums, crc32.Checksum(p[:4<<10], crc32.MakeTable(crc32.Castagnoli)))
+	}
+	return sums
 }
 
 func (k *kit) fileID(name string) store.FileID {

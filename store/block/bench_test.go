@@ -11,7 +11,7 @@ import (
 )
 
 // benchVolume opens a volume on a real disk with one file of size bytes.
-func benchVolume(b *testing.B, size int64) (*Volume, store.Stream) {
+func benchVolume(b testing.TB, size int64) (*Volume, store.Stream) {
 	b.Helper()
 	dir, err := os.MkdirTemp(os.Getenv("GABION_BENCH_DIR"), "bench")
 	if err != nil {

@@ -15,9 +15,16 @@
 // group. The first waiter of a batch leads it on its own goroutine. Two goroutines are the
 // log's own: one leads for callbacks that nobody waits for, one makes segments ahead of their use.
 //
+// A large record is a group of its own, which its writer puts into the file itself from where the
+// payload lies, beside all others; the leader waits until that is done and syncs it with the rest. Several groups may
+// so reach the file in any order, as they may reach the disk in any order ahead of a sync: recovery ends at the
+// first that is missing.
+//
+//	reserve ──► Write (header and payload into the file)
+//
 // A part of the buffer that filled up without anybody waiting is written by the background,
 // so that a stream of writes does not stand still for the disk. What writers say nobody will read soon
-// (Passing) goes past the page cache when it is much.
+// (Passing) goes past the page cache when it is much, of large records straight from the writer's memory.
 //
 // A failed write or sync is final: the log answers everything with that error.
 //

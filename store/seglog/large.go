@@ -96,8 +96,7 @@ func (l *Log) skip(n int64) {
 		s.buf = s.buf[:min(int64(cap(s.buf)), l.opt.SegmentSize-l.off)]
 		return
 	}
-	rest := s.buf[s.used:]
-	s.buf = s.buf[:s.used:s.used]
+	rest := s.buf[s.used:] // s.buf stays as it is: it is read without mu
 	if int64(len(rest)) > l.opt.SegmentSize-l.off {
 		rest = rest[:l.opt.SegmentSize-l.off]
 	}

@@ -279,9 +279,9 @@ func (s *simLog) change(rng *rand.Rand, parts int) (Pos, error) {
 		}
 		reserve := s.Reserve
 		r.payload = fill(rng.Uint64(), BlockSize*rng.IntN(12))
-		if rng.IntN(4) == 0 {
+		if rng.IntN(8) == 0 {
 			reserve = s.ReserveLarge
-			r.payload = fill(rng.Uint64(), LeastLarge+BlockSize*rng.IntN(8))
+			r.payload = fill(rng.Uint64(), LeastLarge+BlockSize*rng.IntN(4))
 		}
 		k, err := reserve(len(r.body), len(r.payload), r.more)
 		if err != nil {

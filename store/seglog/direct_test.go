@@ -52,16 +52,23 @@ func TestPassing(t *testing.T) {
 		var mu sync.Mutex
 		for i := range 40 {
 			r := record{body: fill(uint64(round), i), payload: fill(uint64(round*100+i), 700<<10&^(BlockSize-1))}
-			k, err := l.Reserve(len(r.body), len(r.payload), false)
+			reserve := l.Reserve
+			if i%2 == 0 {
+				reserve = l.ReserveLarge // goes from where it lies
+			}
+			k, err := reserve(len(r.body), len(r.payload), false)
 			if err != nil {
 				t.Fatal(err)
 			}
 			copy(k.Body, r.body)
-			copy(k.Payload, r.payload)
 			if i%10 != 9 {
 				k.Passing()
 			}
-			k.Commit(checkOf(r.payload))
+			done := passed(l)
+			k.Write([][]byte{r.payload}, checkOf(r.payload))
+			if direct && k.own != nil && passed(l) == done {
+				t.Errorf("record %d did not pass the cache", k.Pos)
+			}
 			want = append(want, r)
 			if err := l.Admit(); err != nil {
 				t.Fatal(err)
@@ -87,4 +94,11 @@ func TestPassing(t *testing.T) {
 			t.Error("nothing passed the cache")
 		}
 	}
+}
+
+// passed counts the writes that passed the page cache.
+func passed(l *Log) int {
+	l.direct.mu.Lock()
+	defer l.direct.mu.Unlock()
+	return l.direct.done
 }

@@ -58,7 +58,7 @@ var rows = []row{
 	}, 1.3, 64},
 	{"CREATE and CLOSE", 2000, func(l *line) []message {
 		return []message{{command: smb2.CommandCreate, body: l.openFile()}, {command: smb2.CommandClose, related: true, body: &smb2.CloseRequest{FileID: smb2.AnyFileID}}}
-	}, 31, 4400},
+	}, 31, 4480},
 	{"QUERY_DIRECTORY of 100", 1000, func(l *line) []message {
 		return []message{{command: smb2.CommandCreate, body: client.OpenDirectory("dir")},
 			{command: smb2.CommandQueryDirectory, related: true, body: &smb2.QueryDirectoryRequest{

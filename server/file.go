@@ -41,14 +41,14 @@ type file struct {
 	eligible bool            // replayEligible of the open that was lost; guarded by mu
 	leaves   bool            // Detach is not over; guarded by mu
 	answered bool            // CREATE was answered: breaks may be sent; guarded by mu
-	held     []func()        // breaks that wait for that; guarded by mu
 	returned bool            // the open was there before that CREATE; guarded by mu
+	closed   ntstatus.Status // guarded by mu
+	held     []func()        // breaks that wait for that; guarded by mu
 	locks    int             // byte-range locks, see countLocks; guarded by mu
 	payer    *session        // whose count has them; guarded by mu
 	eaIndex  int             // Open.CurrentEaIndex, from 0; guarded by mu
 	last     object.Info     // what CLOSE returns; guarded by mu
 	closePos store.Pos       // guarded by mu
-	closed   ntstatus.Status // guarded by mu
 }
 
 // file is what the request's open is of, nil if that is a pipe.

@@ -23,6 +23,7 @@ type chain struct {
 	sealer    *session
 	encrypted bool
 	begun     bool // req is verified and waits for a goroutine of the pool
+	silent    bool // nothing more is answered
 	keep      bool // not to be reused: somebody may still hold a pointer to req
 
 	// What a related message takes from the one before it [MS-SMB2] 3.3.5.2.7.2.
@@ -241,6 +242,13 @@ func (ch *chain) take() *buffer {
 	first := ch.first
 	ch.first, ch.tail = nil, nil
 	if first == nil {
+		return nil
+	}
+	if ch.silent {
+		ch.conn.out.drop(first)
+		ch.parts.Release()
+		clear(ch.hooks)
+		ch.hooks = ch.hooks[:0]
 		return nil
 	}
 	if len(ch.parts.List) > 0 {

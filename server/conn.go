@@ -292,7 +292,8 @@ func (c *conn) dropChannel(ch *channel) {
 }
 
 // teardown is the loss of the connection [MS-SMB2] 3.3.7.1. When the server drains,
-// what the client has asked before is answered first.
+// what the client has asked before is answered first, but for what waits: that would only be
+// told that it was cancelled.
 func (c *conn) teardown() {
 	why := ReasonSessionLost
 	if c.server.isDraining() {
@@ -327,6 +328,7 @@ func (c *conn) cancelAll() {
 	c.closed = true
 	var cancels []func()
 	for r := c.requests; r != nil; r = r.following {
+		r.lost = !r.cancelled
 		r.cancelled = true
 		if r.cancel != nil {
 			cancels = append(cancels, r.cancel)

@@ -331,7 +331,9 @@ func TestControlCodes(t *testing.T) {
 	expect(t, "wait", ctl(smb2.FsctlPipeWait, smb2.AnyFileID, "\x00\x00\x00\x00\x00\x00\x00\x00\x08\x00\x00\x00\x00\x00e\x00c\x00h\x00o\x00", &out), ntstatus.Success)
 }
 
-func TestShutdownAnswersWhatIsThere(t *testing.T) {
+// A request that waits when the server goes down is not answered as if its client had cancelled it: a host would
+// tell its guest, instead of asking again where it finds the array next.
+func TestShutdownCancelsNothing(t *testing.T) {
 	s, addr := startServer(t, nil)
 	p, id := onPipe(t, addr, Dialect311, "mute")
 	p.write(p.message(smb2.CommandRead, &smb2.ReadRequest{FileID: id, Length: 10}))
@@ -341,9 +343,8 @@ func TestShutdownAnswersWhatIsThere(t *testing.T) {
 	if err := s.Shutdown(ctx); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, "READ", p.status(), ntstatus.Cancelled)
 	if !p.closed() {
-		t.Fatal("the connection outlived the server")
+		t.Fatal("a READ that waited was answered, or the connection outlived the server")
 	}
 }
 

@@ -24,8 +24,9 @@ func (c *conn) consume(r *request) bool {
 	return true
 }
 
-// forget takes the request out of the lists and returns its asynchronous id.
-func (c *conn) forget(r *request) uint64 {
+// forget takes the request out of the lists. It returns its asynchronous id, and whether the end of the
+// connection cancelled it.
+func (c *conn) forget(r *request) (asyncID uint64, lost bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if r.asyncID != 0 {
@@ -43,7 +44,7 @@ func (c *conn) forget(r *request) uint64 {
 			r.following.prev = r.prev
 		}
 	}
-	return r.asyncID
+	return r.asyncID, r.lost
 }
 
 // makeAsync gives the request an asynchronous id and a way to be cancelled. ok is

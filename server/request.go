@@ -58,6 +58,7 @@ type request struct {
 	prev, following *request // conn.requests
 	listed          bool
 	cancelled       bool
+	lost            bool   // by the end of the connection, not by the client
 	asyncID         uint64 // not 0 after the interim response
 	cancel          func()
 }
@@ -131,7 +132,11 @@ func (r *request) finish(status ntstatus.Status, body []byte) {
 	r.claimed = true
 	r.place(body)
 	r.uncount()
-	asyncID := r.conn.forget(r)
+	asyncID, lost := r.conn.forget(r)
+	if lost && status == ntstatus.Cancelled {
+		// The client has cancelled nothing. It learns that the connection has ended, and asks again.
+		r.chain.silent = true
+	}
 	h := r.replyHeader(status)
 	if asyncID != 0 {
 		// [MS-SMB2] 3.3.4.3: the interim response granted the credits.

@@ -369,8 +369,8 @@ func (c *conn) overdue(now int64) string {
 }
 
 // Shutdown drains the server: listeners and connections are closed when the requests
-// in progress have been answered, at the latest when ctx ends. Opens that can be
-// reclaimed are kept for that.
+// in progress have been answered, at the latest when ctx ends. Those that wait, for a break or a lock
+// say, are given up without an answer. Opens that can be reclaimed are kept for that.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if s.draining {

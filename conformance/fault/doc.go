@@ -25,8 +25,8 @@
 //
 // A violation is printed with the log's entries for the place and the seed.
 //
-// GABION_FAULT_SEED repeats a run: the same faults in the same order with the same pauses,
-// and the same requests of each worker. GABION_FAULT_KILLS and GABION_FAULT_LOSSES say how
+// GABION_FAULT_SEED says which faults come in which order with which pauses, and what each worker
+// requests: without it they are the same in every run, with other numbers violations are looked for. GABION_FAULT_KILLS and GABION_FAULT_LOSSES say how
 // many kills and connection losses a run has to see; a long one is
 //
 //	GABION_FAULT_KILLS=500 GABION_FAULT_LOSSES=2000 go test -timeout 3h -v -run TestHostsLoseNothing ./conformance/fault

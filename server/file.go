@@ -40,6 +40,7 @@ type file struct {
 	id       smb2.FileID     // of current, or of the last one; guarded by mu
 	eligible bool            // replayEligible of the open that was lost; guarded by mu
 	leaves   bool            // Detach is not over; guarded by mu
+	left     bool            // Detach is over and nobody came since; guarded by mu
 	answered bool            // CREATE was answered: breaks may be sent; guarded by mu
 	returned bool            // the open was there before that CREATE; guarded by mu
 	closed   ntstatus.Status // guarded by mu
@@ -61,7 +62,7 @@ func (r *request) file() *file {
 func (f *file) attach(o *open) {
 	f.mu.Lock()
 	f.returned = f.id != (smb2.FileID{}) || f.recovered
-	f.current, f.id, f.answered = o, o.id, false
+	f.current, f.id, f.answered, f.left = o, o.id, false, false
 	f.pay(o.session)
 	f.persistent = o.id.Persistent
 	f.mu.Unlock()
@@ -69,10 +70,10 @@ func (f *file) attach(o *open) {
 
 // whenAnswered runs fn once the client knows the open: now, or right behind the
 // CREATE response. A break that overtook it would name an open that the client has
-// never heard of.
+// never heard of. That of a client that is away is told at once that nobody is there.
 func (f *file) whenAnswered(fn func()) {
 	f.mu.Lock()
-	if !f.answered {
+	if !f.answered && !f.left {
 		f.held = append(f.held, fn)
 		f.mu.Unlock()
 		return
@@ -144,7 +145,7 @@ func (f *file) Detach(Reason) bool {
 	f.leaves = false
 	var untold []func()
 	if f.current == nil { // else its CREATE's answer sends them
-		untold, f.held = f.held, nil
+		untold, f.held, f.left = f.held, nil, true
 	}
 	f.mu.Unlock()
 	if !kept {

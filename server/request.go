@@ -124,10 +124,21 @@ func (r *request) failWith(status ntstatus.Status, contexts uint8, data []byte) 
 // first call counts: a request that was pended may be finished by its completion
 // and by its cancellation at once.
 func (r *request) finish(status ntstatus.Status, body []byte) {
-	r.mu.Lock()
-	if r.claimed {
-		r.mu.Unlock()
+	if !r.answer(status, body) {
 		return
+	}
+	r.unpace()
+	if r.phase.Swap(phaseFinished) == phaseLeft {
+		r.chain.resume()
+	}
+}
+
+// answer gives the reply to the chain; false if the request has been answered before.
+func (r *request) answer(status ntstatus.Status, body []byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.claimed {
+		return false
 	}
 	r.claimed = true
 	r.place(body)
@@ -148,11 +159,7 @@ func (r *request) finish(status ntstatus.Status, body []byte) {
 	smb2.PutHeader(r.reply.data, &h)
 	r.reply.charge = r.charge
 	r.chain.answered(r, status)
-	r.mu.Unlock()
-	r.unpace()
-	if r.phase.Swap(phaseFinished) == phaseLeft {
-		r.chain.resume()
-	}
+	return true
 }
 
 // noReply ends a request that has no response.

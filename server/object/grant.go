@@ -194,12 +194,12 @@ func (g *grant) startTimer() {
 	g.timer = time.AfterFunc(f.vol.fs.cfg.BreakTimeout, func() {
 		defer f.vol.fs.recovered()
 		var l later
+		defer l.run()
 		f.mu.Lock()
+		defer f.mu.Unlock()
 		if g.round == round {
 			g.set(g.state.timeout(), breakNotice{}, &l)
 		}
-		f.mu.Unlock()
-		l.run()
 	})
 }
 

@@ -39,8 +39,8 @@ type notifyTable struct {
 	bytes   int      // of the events of all; guarded by mu
 }
 
-// maxNotifyBytes bounds what all watches of a volume collect for clients that do not ask for it. Who would collect
-// more is told to look for itself.
+// maxNotifyBytes bounds what all watches of a volume collect for clients that do not ask for it. Those whose
+// watches have collected most are told to look for themselves.
 const maxNotifyBytes = 64 << 20
 
 // watch is a ChangeNotifyEntry ([MS-FSA] 2.1.1.8): it exists from the first
@@ -161,11 +161,26 @@ func (w *watch) add(l *later, events ...NotifyEvent) {
 		}
 		w.events = append(w.events, e)
 		w.bytes += e.size()
-		if w.table.bytes += e.size(); w.bytes > w.limit || w.table.bytes > maxNotifyBytes {
+		w.table.bytes += e.size()
+		if w.bytes > w.limit {
 			w.clear(true)
+		} else if w.table.bytes > maxNotifyBytes {
+			w.table.halve()
 		}
 	}
 	w.deliver(l)
+}
+
+// halve drops the events of the fullest watches until half as many may be kept: it looks at all watches, so
+// it must not be needed again soon.
+func (t *notifyTable) halve() {
+	full := slices.SortedFunc(slices.Values(t.watches), func(a, b *watch) int { return b.bytes - a.bytes })
+	for _, w := range full {
+		if t.bytes <= maxNotifyBytes/2 {
+			return
+		}
+		w.clear(true)
+	}
 }
 
 // clear drops the events; overflow says that they are lost.

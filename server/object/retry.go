@@ -37,35 +37,42 @@ func (r *retry) start() *Pending {
 
 // again runs a further step after a break has ended. One that panics is the last.
 func (r *retry) again() {
-	done := false
+	broken := true
 	defer func() {
-		if !done && !r.over { // else it was the completion that panicked
-			r.over = true
-			r.mu.Unlock()
+		if broken {
 			r.refuse()
 		}
 	}()
-	r.run()
-	done = true
+	complete, over := r.attempt()
+	broken = false
+	r.went(complete, over)
 }
 
 // run does one step and reports whether it was the last.
-func (r *retry) run() bool {
+func (r *retry) run() bool { return r.went(r.attempt()) }
+
+// attempt does one step, unless the last one has been done. After a panic it was the last.
+func (r *retry) attempt() (complete func(), over bool) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.over {
-		r.mu.Unlock()
-		return true
+		return nil, true
 	}
-	var complete func()
+	r.over = true
 	complete, r.queued = r.step(r.again)
 	r.over = complete != nil
-	r.mu.Unlock()
-	if complete != nil {
+	return complete, r.over
+}
+
+// went follows a step.
+func (r *retry) went(complete func(), over bool) bool {
+	switch {
+	case complete != nil:
 		complete()
-		return true
+	case !over:
+		r.withdraw()
 	}
-	r.withdraw()
-	return false
+	return over
 }
 
 // withdraw takes a cancelled operation out of its queue, if it is in one. Whoever

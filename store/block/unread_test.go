@@ -8,7 +8,13 @@ import (
 
 // What goes past the page cache is overwritten in large pieces again, without having been read.
 func TestUnread(t *testing.T) {
-	v, s := benchVolume(t, 1<<20)
+	v, _ := manual(t)
+	n, s := newFile(t, v, "f")
+	defer n.Close()
+	defer s.Close()
+	if _, err := s.WriteAt(noise(1<<20), 0, store.Touch{}); err != nil {
+		t.Fatal(err)
+	}
 	st := s.(*handle)
 	big, small := noise(512<<10), noise(blockSize)
 	write := func(p []byte) bool {

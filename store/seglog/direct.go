@@ -63,7 +63,7 @@ const maxPieces = 256
 
 // Aligned reports whether memory lies as a device wants it.
 func Aligned(pieces [][]byte) bool {
-	const sector = 512
+	const sector = BlockSize // of any device
 	for _, p := range pieces {
 		if uintptr(unsafe.Pointer(unsafe.SliceData(p)))%sector != 0 {
 			return false

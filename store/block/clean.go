@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 	"sync/atomic"
@@ -132,7 +133,9 @@ func (s *space) has(seq uint64) bool {
 }
 
 // choose returns the segment whose cleaning pays best, nil when none need be
-// cleaned: cost and benefit as in LFS, (1-u)·age/(1+u).
+// cleaned: cost and benefit as in LFS, (1-u)·age/(1+u), but with the fourth root of the age. What was
+// written long ago stays as it is longer, but hardly by as much as it is older: the age itself has the cleaner move
+// old segments that nearly all live (TestBench/uniform, /skewed: 3.5 and 2.65 bytes written per byte, 3.5 and 1.45 so).
 func (c *cleaner) choose() (*segment, error) {
 	v := c.v
 	if !v.wantsCleaning() {
@@ -158,7 +161,7 @@ func (c *cleaner) choose() (*segment, error) {
 		if dead := float64(g.bytes-g.live) / float64(v.id.segmentSize); u > maxUse && !(tight && dead >= minDead) {
 			continue
 		}
-		gain := (1 - u) * float64(newest-g.seq+1) / (1 + u)
+		gain := (1 - u) * math.Sqrt(math.Sqrt(float64(newest-g.seq+1))) / (1 + u)
 		if best == nil || gain > most || gain == most && g.seq < best.seq {
 			best, most = g, gain
 		}

@@ -54,6 +54,7 @@ var benchSubjects = []struct {
 	{"durable", (*bench).durable},
 	{"sequential", (*bench).sequential},
 	{"reads", (*bench).reads},
+	{"cached", (*bench).cached},
 	{"fragmented", (*bench).fragmented},
 	{"uniform", func(b *bench) { b.steady(false) }},
 	{"skewed", func(b *bench) { b.steady(true) }},
